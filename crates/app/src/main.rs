@@ -1,0 +1,2 @@
+//! The `simple-analytics` binary.
+fn main() {}

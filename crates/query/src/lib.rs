@@ -1,0 +1,1 @@
+//! Questions to statements, rows to answers.

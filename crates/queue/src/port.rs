@@ -1,0 +1,107 @@
+//! The port that every queue implements: the embedded one, Redis Streams later.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use model::{ProjectId, Timestamp};
+use serde::Serialize;
+
+use crate::Record;
+
+/// Where a record stands in its queue. Grows with every append, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Position(pub u64);
+
+/// A record handed to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Names the record to [`EventQueue::acknowledge`] and its siblings.
+    pub position: Position,
+    /// 1 at the first delivery, one more at each further one that this process knows of.
+    pub attempt: u32,
+    /// The record, as appended.
+    pub record: Record,
+}
+
+/// A record set aside, with why.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Where it stood.
+    pub position: Position,
+    /// Why it was set aside, for people.
+    pub reason: String,
+    /// How often it had been delivered.
+    pub attempts: u32,
+    /// When it was set aside.
+    pub dead_at: Timestamp,
+    /// The record, as appended.
+    pub record: Record,
+}
+
+/// The state of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// Events appended and not yet acknowledged or dead-lettered.
+    pub waiting: u64,
+    /// The same by project; absent = 0.
+    pub waiting_by_project: HashMap<ProjectId, u64>,
+    /// Events delivered and not yet acknowledged: part of `waiting`.
+    pub delivered: u64,
+    /// `received_at` of the first waiting event.
+    pub oldest_received_at: Option<Timestamp>,
+    /// Bytes on disk (or in the server that keeps the queue).
+    pub bytes: u64,
+    /// Records set aside.
+    pub dead_letters: u64,
+}
+
+/// What can go wrong in a queue.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// No room; nothing of the append was kept. Retry later.
+    #[error("the queue is full: {0}")]
+    Full(String),
+    /// The medium failed; nothing of the append may be taken as kept. Retry later.
+    #[error("the queue cannot write: {0}")]
+    Unavailable(String),
+    /// The queue is closed for good.
+    #[error("the queue is shutting down")]
+    Closed,
+}
+
+/// A durable, bounded, ordered queue with one consumer group.
+///
+/// Ordering: records of one append are delivered in their order; appends that do not overlap in time are delivered in theirs.
+#[async_trait]
+pub trait EventQueue: Send + Sync + 'static {
+    /// Names this queue for the store's checkpoint: positions of two queues with the same id are comparable.
+    /// Fixed at creation; a queue that was created anew has another id.
+    fn id(&self) -> uuid::Uuid;
+
+    /// Appends all records or none, and returns once they are durable. Appends that wait at the same time share one flush.
+    async fn append(&self, records: Vec<Record>) -> Result<(), QueueError>;
+
+    /// The next records, at most `max_records`, in order. Waits up to `wait` for the first one, then returns what is there.
+    /// Records that were delivered and neither acknowledged nor given to [`Self::retry`] are not delivered again by this process.
+    async fn read(&self, max_records: usize, wait: Duration) -> Result<Vec<Delivery>, QueueError>;
+
+    /// Forgets records for good: they are stored. Idempotent; unknown positions are ignored. Not durable at once: after a crash
+    /// acknowledged records may come again.
+    async fn acknowledge(&self, positions: &[Position]) -> Result<(), QueueError>;
+
+    /// Gives deliveries back: they come again, in order and before any later record, once `delay` has passed.
+    async fn retry(&self, positions: &[Position], delay: Duration) -> Result<(), QueueError>;
+
+    /// Sets a delivery aside durably with its reason, then acknowledges it.
+    async fn dead_letter(&self, delivery: &Delivery, reason: &str) -> Result<(), QueueError>;
+
+    /// The records set aside, oldest first, at most `limit`.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// The state now.
+    async fn status(&self) -> Result<QueueStatus, QueueError>;
+
+    /// Makes acknowledgements durable and refuses further appends.
+    async fn close(&self) -> Result<(), QueueError>;
+}

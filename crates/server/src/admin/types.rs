@@ -1,0 +1,194 @@
+//! Bodies of the admin socket; also what `--json` prints.
+
+use model::{LedgerTotals, ProjectId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// `GET /status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// `true` when every dependency answers.
+    pub ready: bool,
+    /// Each dependency: `queue`, `event_store`, `metadata_store`.
+    pub dependencies: Vec<DependencyStatus>,
+    /// The queue.
+    pub queue: QueueReport,
+    /// Rows in the store now.
+    pub events_stored: u64,
+    /// Bytes of the store on disk.
+    pub store_bytes: u64,
+    /// Each project, by name.
+    pub projects: Vec<ProjectReport>,
+    /// When this was told.
+    pub generated_at: Timestamp,
+}
+
+/// A dependency's state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DependencyStatus {
+    /// `queue`, `event_store` or `metadata_store`.
+    pub name: String,
+    /// Which kind, such as `embedded` or `duckdb`.
+    pub kind: String,
+    /// Whether it answers.
+    pub ready: bool,
+    /// How long its check took.
+    pub latency_ms: f64,
+    /// What is wrong, without internals; `None` when ready.
+    pub error: Option<String>,
+}
+
+/// The queue's state.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QueueReport {
+    /// Events accepted and not yet stored.
+    pub waiting: u64,
+    /// Of those, handed to a worker.
+    pub pending: u64,
+    /// Workers that take from the queue in this process.
+    pub consumers: u64,
+    /// Age of the oldest waiting event.
+    pub oldest_waiting_seconds: Option<f64>,
+    /// Events set aside.
+    pub dead_letters: u64,
+    /// Bytes of the queue.
+    pub bytes: u64,
+}
+
+/// A project's state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProjectReport {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Whether its keys are accepted.
+    pub is_active: bool,
+    /// Rows now.
+    pub events: u64,
+    /// Rows with an event time in the last hour.
+    pub events_last_hour: u64,
+    /// Rows with an event time in the last 24 hours.
+    pub events_last_day: u64,
+    /// Latest event time.
+    pub latest_event: Option<Timestamp>,
+    /// Where all its events ended.
+    pub ledger: LedgerTotals,
+}
+
+/// Answer of `POST /import?project=ID`. The request's body is NDJSON of [`ImportLine`]s, at most
+/// [`model::limits::BATCH_EVENTS_MAX`] lines and [`model::limits::BATCH_BODY_BYTES_MAX`] bytes; limits, origins and sampling do not apply.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Durable in the queue now.
+    pub accepted: u64,
+    /// Refused, by index of the line in the body.
+    pub rejected: Vec<ImportRejection>,
+}
+
+/// A line of an import that was refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportRejection {
+    /// Index in the body, from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// One line of an import: the fields of the contract's event, and those that only an import may set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImportLine {
+    /// As in the contract; derived from content by the importer, so that importing again adds nothing.
+    pub event_id: String,
+    /// As in the contract.
+    pub event_name: String,
+    /// As in the contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_source: Option<String>,
+    /// As in the contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// As in the contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// As in the contract: an object.
+    #[serde(default)]
+    pub properties: serde_json::Map<String, serde_json::Value>,
+    /// The event's own time, RFC 3339; kept as it is.
+    pub timestamp: String,
+    /// The visitor's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_address: Option<String>,
+    /// The visitor's user agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+/// Body of `POST /process`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProcessRequest {
+    /// Events of one batch; `None` = [`model::limits::STORE_BATCH_EVENTS_MAX`].
+    pub batch_size: Option<usize>,
+    /// Stop after so many batches; `None` = when the queue is empty.
+    pub max_batches: Option<u64>,
+}
+
+/// Answer of `POST /process`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProcessReport {
+    /// Batches stored.
+    pub batches: u64,
+    /// New rows.
+    pub stored: u64,
+    /// Accepted again.
+    pub duplicate: u64,
+    /// Set aside.
+    pub dead_lettered: u64,
+    /// Left in the queue.
+    pub waiting: u64,
+    /// Time it took.
+    pub elapsed_ms: u64,
+}
+
+/// Body of `POST /cleanup`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CleanupRequest {
+    /// Keep so many days instead of the project's own `retention_days`.
+    pub days: Option<u32>,
+    /// Only this project.
+    pub project: Option<ProjectId>,
+    /// Count, delete nothing.
+    pub dry_run: bool,
+}
+
+/// Answer of `POST /cleanup`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CleanupReport {
+    /// Each project that has a retention.
+    pub projects: Vec<CleanupProject>,
+    /// Bytes of the store before.
+    pub bytes_before: u64,
+    /// Bytes of the store after.
+    pub bytes_after: u64,
+    /// Nothing was deleted.
+    pub dry_run: bool,
+}
+
+/// What a cleanup did in one project.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CleanupProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Events before this time are (or would be) deleted.
+    pub before: Timestamp,
+    /// How many.
+    pub deleted: u64,
+}
+
+/// An error of the admin socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdminError {
+    /// What went wrong and what to do.
+    pub error: String,
+}

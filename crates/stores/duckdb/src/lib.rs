@@ -1,0 +1,1 @@
+//! The embedded event store: DuckDB for events, an LSM index for recent ids and user numbers.

@@ -1,0 +1,1 @@
+//! The embedded metadata store: projects, sources and people in SQLite.

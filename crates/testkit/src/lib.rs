@@ -1,0 +1,1 @@
+//! For tests: builders, fixed clock, suites that define a backend.
