@@ -1,1 +1,5 @@
 //! For tests: builders, fixed clock, suites that define a backend.
+
+pub mod build;
+pub mod clock;
+pub mod suites;
