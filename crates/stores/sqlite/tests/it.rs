@@ -1,4 +1,5 @@
 //! The suite of metadata stores, and what only a file can do.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
