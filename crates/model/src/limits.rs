@@ -20,6 +20,16 @@ pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 240 * 1024 * 1024;
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time to send the request head: as above.
 pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Digits of a number in `properties`: the largest 64-bit float written out has 309.
+pub const JSON_NUMBER_BYTES_MAX: usize = 400;
+/// Smallest power of ten of a number in `properties`: below it a 64-bit float is 0 and PostgreSQL's `jsonb` refuses (below -16,383).
+pub const JSON_NUMBER_EXPONENT_MIN: i32 = -400;
+/// Window of a zstd body, as a power of two: RFC 9659 allows HTTP 8 MiB.
+pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Path, host name or campaign taken from a URL: PostgreSQL indexes no text over 2,704 bytes.
+pub const DERIVED_KEY_BYTES_MAX: usize = 1024;
+/// Texts of user agents whose parsed form is remembered: about 20,000 different ones.
+pub const AGENT_CACHE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// `User-Agent` kept of a request: the longest real ones are under 1 KiB.
 pub const USER_AGENT_BYTES_MAX: usize = 1024;
 /// How far ahead of the server an event's time may be before it is replaced: `semantics.md`, "Time".
@@ -44,6 +54,22 @@ pub const RATE_LIMIT_KEYS_MAX: u64 = 100_000;
 pub const QUEUE_BYTES_MAX_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;
 /// Free disk below which the embedded queue refuses: the store needs room to drain it.
 pub const DISK_FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// A file of the embedded queue, reserved at once: disk comes back in such steps, and a damaged file costs no more than this.
+pub const QUEUE_SEGMENT_BYTES: u64 = 32 * 1024 * 1024;
+/// Unread records that the embedded queue keeps in memory, so that a worker that keeps up never reads the disk.
+pub const QUEUE_MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that the embedded queue reads from disk at once: about two batches of the store.
+pub const QUEUE_READ_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// Appends that wait for the embedded queue's disk at once; further ones wait for their turn in order. Two of the largest batches.
+pub const QUEUE_APPEND_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+/// One append as bytes on disk: a batch of the largest size, every event with all that the server adds to it.
+pub const QUEUE_APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Damaged bytes that the embedded queue keeps aside; beyond it damage is counted and logged only.
+pub const QUEUE_DAMAGED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How often the embedded queue writes down what was acknowledged: so much is delivered again after a crash, at most.
+pub const QUEUE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of a dead letter's reason: a store's message, not its payload.
+pub const DEAD_LETTER_REASON_BYTES_MAX: usize = 4 * 1024;
 /// `Retry-After` of a 503: a full queue drains within seconds when the store is well.
 pub const UNAVAILABLE_RETRY_AFTER_SECONDS: u64 = 5;
 /// Tries of an event that the store refuses, before it becomes a dead letter.
@@ -58,6 +84,12 @@ pub const STORE_BATCH_WAIT: Duration = Duration::from_millis(200);
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
 /// Most rows a page holds: contract, "Reading".
 pub const PAGE_SIZE_MAX: u32 = 1_000;
+/// Rows before a page: no store holds more, and a store's own arithmetic stays far from its end.
+pub const PAGE_OFFSET_ROWS_MAX: u64 = 1_000_000_000_000;
+/// Sources named in one daily summary, the larger ones; the rest is one entry, "(other)". A leaked public key can make thousands.
+pub const SUMMARY_SOURCES_MAX: u32 = 1_000;
+/// Event names listed, the more frequent ones: clients choose names, and one with an id in it makes a new one each time.
+pub const EVENT_NAMES_MAX: u32 = 10_000;
 /// Range of one reading request: ten years of 5-minute buckets is a million rows.
 pub const QUERY_RANGE_DAYS_MAX: i64 = 3_660;
 /// Time of one reading query.
@@ -66,3 +98,13 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const QUERY_CONCURRENCY_MAX: usize = 4;
 /// Memory that DuckDB may use for queries and its buffers: `design.md`, "Memory".
 pub const STORE_MEMORY_BYTES_MAX_DEFAULT: u64 = 256 * 1024 * 1024;
+
+/// Shortest password: NIST SP 800-63B asks for at least 8; two more cost a person little and a guesser a factor of thousands.
+pub const PASSWORD_CHARS_MIN: usize = 10;
+/// Longest password: hashing must not become a way to keep the server busy.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Lines of one import request: a batch that the queue makes durable in a few milliseconds, so that progress is smooth.
+pub const IMPORT_LINES_PER_REQUEST: usize = 2_000;
+/// One line of an imported file: as an event of a request, [`EVENT_BODY_BYTES_MAX`].
+pub const IMPORT_LINE_BYTES_MAX: usize = EVENT_BODY_BYTES_MAX;
