@@ -108,3 +108,5 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 pub const IMPORT_LINES_PER_REQUEST: usize = 2_000;
 /// One line of an imported file: as an event of a request, [`EVENT_BODY_BYTES_MAX`].
 pub const IMPORT_LINE_BYTES_MAX: usize = EVENT_BODY_BYTES_MAX;
+/// Events of one page of an export: a few megabytes.
+pub const EXPORT_PAGE_EVENTS: usize = 10_000;

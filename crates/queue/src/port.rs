@@ -54,6 +54,8 @@ pub struct QueueStatus {
     pub bytes: u64,
     /// Records set aside.
     pub dead_letters: u64,
+    /// Records lost to damage of the medium, as far as known; 0 unless something is wrong. Survives a restart.
+    pub damaged_records: u64,
 }
 
 /// What can go wrong in a queue.
