@@ -2,4 +2,5 @@
 
 pub mod build;
 pub mod clock;
+pub mod directory;
 pub mod suites;
