@@ -20,7 +20,7 @@ pub enum Payload {
 }
 
 /// A payload with what a queue needs to know about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Whose.
     pub project_id: ProjectId,

@@ -11,11 +11,7 @@ use bytes::Bytes;
 use model::{ProjectId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    damage::read_all,
-    files::FileSystem,
-    format::u32_at,
-};
+use super::{damage::read_all, files::FileSystem, format::u32_at};
 use crate::{DeadLetter, Delivery, Position, Record};
 
 /// Name of the folder.

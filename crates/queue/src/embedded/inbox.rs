@@ -90,9 +90,11 @@ impl Inbox {
                 self.arrived.notify_one();
             }
         }
-        answered
-            .await
-            .unwrap_or_else(|_| Err(QueueError::Unavailable("its writer has stopped: restart the server".to_owned())))
+        answered.await.unwrap_or_else(|_| {
+            Err(QueueError::Unavailable(
+                "its writer has stopped: restart the server".to_owned(),
+            ))
+        })
     }
 
     /// The next appends, in order, together at most `bytes_max` unless a single one has more. Sleeps until there is one;

@@ -189,7 +189,9 @@ impl EmbeddedQueue {
             .segment_bytes
             .min(options.bytes_max / SEGMENTS_MIN)
             .max(2 * SEGMENT_HEADER_BYTES as u64);
-        files.create_directory(directory).map_err(io_error("make the queue directory"))?;
+        files
+            .create_directory(directory)
+            .map_err(io_error("make the queue directory"))?;
         let directory_lock = files
             .lock(&directory.join("lock"))
             .map_err(io_error("lock the queue directory"))?

@@ -59,7 +59,9 @@ pub(super) fn recover(files: &Arc<dyn FileSystem>, directory: &Path) -> Result<R
     let candidates = candidates(&**files, directory)?;
 
     let known = content.map(|content| content.queue);
-    let told = candidates.iter().find_map(|candidate| candidate.header.map(|header| header.queue));
+    let told = candidates
+        .iter()
+        .find_map(|candidate| candidate.header.map(|header| header.queue));
     let id = known.or(told).unwrap_or_else(Uuid::new_v4);
     for candidate in &candidates {
         if candidate.header.is_some_and(|header| header.queue != id) {
@@ -219,7 +221,8 @@ impl Recovery {
         let length = usize::try_from(candidate.length).unwrap_or(usize::MAX);
         let bytes = match length {
             0 => Vec::new(),
-            _ => read_range(&*candidate.file, 0, length).map_err(|source| OpenError::io("read", &candidate.path, source))?,
+            _ => read_range(&*candidate.file, 0, length)
+                .map_err(|source| OpenError::io("read", &candidate.path, source))?,
         };
         let durable_end = self.content.map_or(0, |content| content.durable_end);
         let found = survey(&Evidence {
@@ -280,7 +283,8 @@ impl Recovery {
             .content
             .is_some_and(|content| content.closed && content.durable_end == found.end);
         if newest && candidate.length < header.capacity && !closed_here && found.damages.is_empty() {
-            self.damage.record(&whole("the newest segment was cut short by somebody else", 1));
+            self.damage
+                .record(&whole("the newest segment was cut short by somebody else", 1));
         }
     }
 }

@@ -144,7 +144,11 @@ impl Shared {
     fn read(&self, stretch: &Stretch) -> io::Result<Contents> {
         let whole = usize::try_from(stretch.bytes - stretch.cursor.offset).map_err(io::Error::other)?;
         let chunk = self.options.read_chunk_bytes.min(whole);
-        let contents = self.examine(stretch, read_range(&*stretch.file, stretch.cursor.offset, chunk)?, chunk == whole);
+        let contents = self.examine(
+            stretch,
+            read_range(&*stretch.file, stretch.cursor.offset, chunk)?,
+            chunk == whole,
+        );
         // A record longer than the chunk, or damage that may reach beyond it, needs the rest of the segment.
         if chunk < whole && (contents.records.is_empty() || contents.open_damage) {
             return Ok(self.examine(stretch, read_range(&*stretch.file, stretch.cursor.offset, whole)?, true));
@@ -200,10 +204,16 @@ impl Shared {
             }
         }
         contents.open_damage = damaged.is_some();
-        let lost = if whole { stretch.end.saturating_sub(walk.expected()) } else { 0 };
+        let lost = if whole {
+            stretch.end.saturating_sub(walk.expected())
+        } else {
+            0
+        };
         if lost > 0 {
             let range = damaged.unwrap_or(walk.offset().min(bytes.len())..bytes.len());
-            contents.damages.push(damage(range, walk.expected(), lost, "the last records are no records"));
+            contents
+                .damages
+                .push(damage(range, walk.expected(), lost, "the last records are no records"));
         }
         contents.rest_offset = if whole { stretch.bytes } else { offset(walk.offset()) };
         contents.rest_position = if whole { stretch.end } else { walk.expected() };
@@ -228,9 +238,11 @@ fn next_cursor(state: &State, cursor: Cursor) -> Option<Cursor> {
     if cursor.offset < own.bytes {
         return Some(cursor);
     }
-    segments.find(|segment| segment.end > segment.base).map(|segment| Cursor {
-        segment: segment.base,
-        offset: super::format::SEGMENT_HEADER_BYTES as u64,
-        position: segment.base,
-    })
+    segments
+        .find(|segment| segment.end > segment.base)
+        .map(|segment| Cursor {
+            segment: segment.base,
+            offset: super::format::SEGMENT_HEADER_BYTES as u64,
+            position: segment.base,
+        })
 }

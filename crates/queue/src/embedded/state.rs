@@ -221,7 +221,10 @@ impl State {
             .map(|(position, _)| *position)
             .or(self.unread.map(|cursor| cursor.position))
             .unwrap_or(self.next_position);
-        self.outstanding.keys().next().map_or(unread, |first| unread.min(*first))
+        self.outstanding
+            .keys()
+            .next()
+            .map_or(unread, |first| unread.min(*first))
     }
 
     /// One after the last durable position; what the checkpoint vouches for.
@@ -271,7 +274,9 @@ impl State {
     /// Of the first event; of the first tally where only tallies are in memory, which were received no later.
     fn oldest_received_at(&self) -> Option<Timestamp> {
         let outstanding = self.outstanding.values().map(|entry| &entry.record);
-        let mut records = outstanding.chain(self.front.iter().map(|(_, record)| record)).peekable();
+        let mut records = outstanding
+            .chain(self.front.iter().map(|(_, record)| record))
+            .peekable();
         let first = records.peek().map(|record| record.received_at);
         records
             .find(|record| record.events > 0)

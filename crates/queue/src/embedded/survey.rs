@@ -172,7 +172,10 @@ impl Surveyor<'_> {
             self.survey.torn_bytes = end.saturating_sub(cut_at);
             self.survey.bytes = cut_at;
             self.survey.end = self.append.position;
-            self.survey.first = self.survey.first.filter(|(_, position)| *position < self.append.position);
+            self.survey.first = self
+                .survey
+                .first
+                .filter(|(_, position)| *position < self.append.position);
             return self.survey;
         }
         let following = u64::from(self.append.following);
@@ -180,7 +183,10 @@ impl Surveyor<'_> {
         self.close_append(offset, position);
         let end = self.survey.end;
         // Records of the last append that should have come, of what was promised, or of what the next segment knows.
-        let promised = self.evidence.end.unwrap_or((end + following).max(self.evidence.durable_end));
+        let promised = self
+            .evidence
+            .end
+            .unwrap_or((end + following).max(self.evidence.durable_end));
         let lost = promised.saturating_sub(end);
         let damaged = self.damage.take().map(|(range, _)| range).or(ragged);
         match damaged {
@@ -188,7 +194,10 @@ impl Surveyor<'_> {
             Some(_) if !newest && lost == 0 => {}
             Some(range) => {
                 // Bytes that begin as nothing but zeros were never a record.
-                let blank = self.records[range.clone()].iter().take(RECORD_HEADER_BYTES).all(|byte| *byte == 0);
+                let blank = self.records[range.clone()]
+                    .iter()
+                    .take(RECORD_HEADER_BYTES)
+                    .all(|byte| *byte == 0);
                 self.survey.bytes = (SEGMENT_HEADER_BYTES + range.end) as u64;
                 let records = if newest && !blank { lost.max(1) } else { lost };
                 self.damaged(range, end, records, "the last records are no records");
