@@ -98,6 +98,28 @@ pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const QUERY_CONCURRENCY_MAX: usize = 4;
 /// Memory that DuckDB may use for queries and its buffers: `design.md`, "Memory".
 pub const STORE_MEMORY_BYTES_MAX_DEFAULT: u64 = 256 * 1024 * 1024;
+/// Memory of the answer to one reading query: with DuckDB's own share it stays within `design.md`, "Memory" (512 MB).
+pub const QUERY_ANSWER_BYTES_MAX: usize = 192 * 1024 * 1024;
+/// Disk that spilling queries may take: far more than any reading query needs, far less than a disk.
+pub const STORE_TEMP_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Calls that wait for the embedded store's one writer; further ones wait for a place.
+pub const STORE_WRITES_WAITING_MAX: usize = 16;
+/// DuckDB's log before a commit folds it into the file by itself: at the default of 16 MB commits stall 0.4 to 2 s (`design.md`, decision 2).
+pub const STORE_LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Time without appends after which the log is folded in: nobody waits then.
+pub const STORE_CHECKPOINT_QUIET: Duration = Duration::from_secs(15);
+/// Time after which the log is folded in anyway: a start after a crash replays a minute at most.
+pub const STORE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Bytes that deleted events must take before compaction is worth its writing.
+pub const STORE_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Share of the file, in percent, that deleted events must take before compaction is worth its writing.
+pub const STORE_COMPACT_PERCENT_MIN: u64 = 25;
+/// Memory of each part of the embedded store's index before it is written out (`design.md`, "Memory": idle below 60 MB).
+pub const STORE_INDEX_MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Memory of the index's block cache.
+pub const STORE_INDEX_CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Users whose number is kept in memory: about 100 bytes each.
+pub const STORE_USER_CACHE_ENTRIES_MAX: usize = 100_000;
 
 /// Shortest password: NIST SP 800-63B asks for at least 8; two more cost a person little and a guesser a factor of thousands.
 pub const PASSWORD_CHARS_MIN: usize = 10;

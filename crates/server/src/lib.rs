@@ -1,4 +1,16 @@
 //! The HTTP server, the workers and the scheduler, over ports alone.
 
 pub mod admin;
+mod background;
 pub mod config;
+pub mod engine;
+pub mod http;
+pub mod ledger;
+pub mod limit;
+pub mod metrics;
+pub mod run;
+pub mod worker;
+
+pub use config::{Role, ServerConfig};
+pub use engine::{Backends, Engine, StartError};
+pub use run::{Mode, Running, start};

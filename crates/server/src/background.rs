@@ -1,0 +1,151 @@
+//! What runs beside requests and the worker: refreshing settings, sending tallies, retention.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{Project, Timestamp};
+use queue::Record;
+use store::StoreError;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::types::{CleanupProject, CleanupReport, CleanupRequest},
+    engine::Engine,
+};
+
+/// How often settings are looked at: changes must reach every process within two seconds.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
+/// How often outcomes that no event carries are queued: at most this much of them is lost in a crash, on both sides of the ledger.
+const TALLY_INTERVAL: Duration = Duration::from_secs(1);
+/// Retention runs at start and then so often.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Metrics are folded so often.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keeps the directory up to date until `stop`.
+pub async fn refresh_directory(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut ticks = Ticks::new(REFRESH_INTERVAL, stop);
+    while ticks.next().await {
+        if let Err(error) = engine.directory.refresh(&**engine.meta()).await {
+            tracing::warn!(%error, "settings could not be read; the last ones stay in force");
+        }
+    }
+}
+
+/// Queues tallies until `stop`, then once more.
+pub async fn send_tallies(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut ticks = Ticks::new(TALLY_INTERVAL, stop);
+    while ticks.next().await {
+        flush_tallies(&engine).await;
+    }
+    flush_tallies(&engine).await;
+}
+
+/// Folds metrics until `stop`.
+pub async fn keep_metrics(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut ticks = Ticks::new(UPKEEP_INTERVAL, stop);
+    while ticks.next().await {
+        engine.metrics.upkeep();
+    }
+}
+
+/// Deletes what projects no longer keep, until `stop`.
+pub async fn apply_retention(engine: Arc<Engine>, stop: CancellationToken) {
+    let mut ticks = Ticks::new(RETENTION_INTERVAL, stop);
+    while ticks.next().await {
+        match cleanup(&engine, &CleanupRequest::default()).await {
+            Ok(report) => {
+                let deleted: u64 = report.projects.iter().map(|project| project.deleted).sum();
+                if deleted > 0 {
+                    let (before, after) = (report.bytes_before, report.bytes_after);
+                    tracing::info!(deleted, bytes_before = before, bytes_after = after, "retention applied");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "retention could not be applied; tried again in an hour"),
+        }
+    }
+}
+
+/// Something that is due again and again until it is stopped.
+struct Ticks {
+    interval: tokio::time::Interval,
+    stop: CancellationToken,
+}
+
+impl Ticks {
+    /// The first is due at once.
+    fn new(period: Duration, stop: CancellationToken) -> Self {
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Self { interval, stop }
+    }
+
+    /// Waits until it is due; `false` when it is stopped.
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            _ = self.interval.tick() => true,
+            () = self.stop.cancelled() => false,
+        }
+    }
+}
+
+async fn flush_tallies(engine: &Engine) {
+    let tallies = engine.ledger.take_unsent();
+    if tallies.is_empty() {
+        return;
+    }
+    let records: Result<Vec<_>, _> = tallies.iter().cloned().map(Record::tally).collect();
+    let outcome = match records {
+        Ok(records) => engine.queue().append(records).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(error, "tallies could not be queued; tried again");
+        engine.ledger.restore(tallies);
+    }
+}
+
+/// Deletes events older than each project keeps, then gives the space back.
+pub async fn cleanup(engine: &Engine, request: &CleanupRequest) -> Result<CleanupReport, StoreError> {
+    let now = engine.clock().now();
+    let mut report = CleanupReport {
+        dry_run: request.dry_run,
+        ..CleanupReport::default()
+    };
+    report.bytes_before = engine.store().status(now).await?.bytes;
+    let mut projects = engine.directory.projects();
+    projects.sort_by(|one, other| one.name.cmp(&other.name));
+    for project in projects {
+        if request.project.is_some_and(|only| only != project.id) {
+            continue;
+        }
+        let Some(before) = keeps_from(&project, request.days, now) else {
+            continue;
+        };
+        let deleted = engine.store().delete(project.id, Some(before), request.dry_run).await?;
+        report.projects.push(CleanupProject {
+            id: project.id,
+            name: project.name,
+            before,
+            deleted,
+        });
+    }
+    if !request.dry_run && report.projects.iter().any(|project| project.deleted > 0) {
+        engine.store().reclaim(false).await?;
+    }
+    report.bytes_after = engine.store().status(now).await?.bytes;
+    Ok(report)
+}
+
+/// The first instant that is kept; `None` = everything is.
+fn keeps_from(project: &Project, days: Option<u32>, now: Timestamp) -> Option<Timestamp> {
+    let days = days.or(project.retention_days)?;
+    Some(now.saturating_add_seconds(-i64::from(days) * 86_400))
+}
+
+/// When a quota is free again: the first instant of the next calendar month, UTC.
+pub(crate) fn next_month(now: Timestamp) -> Timestamp {
+    let date = now.date_in(&jiff::tz::TimeZone::UTC);
+    let next = date.first_of_month().checked_add(jiff::Span::new().months(1));
+    let start = next.ok().and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    start.map_or(Timestamp::MAX, |start| Timestamp::from(start.timestamp()))
+}

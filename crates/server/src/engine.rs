@@ -1,0 +1,267 @@
+//! Everything that the roles of a process share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use ingest::Enricher;
+use metrics::{counter, gauge};
+use model::{Clock, LedgerTotals, Project, Timestamp};
+use queue::EventQueue;
+use store::{Directory, EventStore, MetaStore};
+
+use crate::{
+    admin::types::{DependencyStatus, ProjectReport, QueueReport, StatusReport},
+    config::ServerConfig,
+    http::body::BodyMemory,
+    ledger::Ledger,
+    limit::RateLimiter,
+    metrics::Metrics,
+};
+
+/// The adapters that `wiring` chose, with the names that people see.
+pub struct Backends {
+    /// The event queue and its kind, such as `embedded`.
+    pub queue: (Arc<dyn EventQueue>, &'static str),
+    /// The event store and its kind, such as `duckdb`.
+    pub store: (Arc<dyn EventStore>, &'static str),
+    /// The metadata store and its kind, such as `sqlite`.
+    pub meta: (Arc<dyn MetaStore>, &'static str),
+    /// Counts for rate limits.
+    pub limiter: Arc<dyn RateLimiter>,
+    /// Fills in what an event leaves open.
+    pub enricher: Arc<Enricher>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The state of a process. Shared by reference counting; none of it is locked across an await.
+pub struct Engine {
+    /// Settings.
+    pub config: ServerConfig,
+    /// Keys and scopes.
+    pub directory: Directory,
+    /// Where events ended.
+    pub ledger: Ledger,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Memory for request bodies.
+    pub body_memory: BodyMemory,
+    /// Workers that take from the queue.
+    pub consumers: AtomicU64,
+    /// Held by the worker whose batch is under way.
+    pub worker_turn: tokio::sync::Mutex<()>,
+    /// When this process began.
+    pub started_at: Timestamp,
+    /// The store's checkpoint when this process began: what the queue still delivers up to here was counted by an earlier one.
+    pub applied_before_start: Option<u64>,
+    backends: Backends,
+    draining: AtomicBool,
+}
+
+/// Why an engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The event store.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] queue::QueueError),
+    /// The metadata store.
+    #[error(transparent)]
+    Meta(#[from] store::MetaError),
+    /// An address or socket.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+impl Engine {
+    /// Reads the ledger and the directory. Nothing runs yet.
+    pub async fn load(config: ServerConfig, backends: Backends) -> Result<Arc<Self>, StartError> {
+        let entries = backends.store.0.ledger().await?;
+        let status = backends.queue.0.status().await?;
+        let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
+        let started_at = backends.clock.now();
+        let directory = Directory::default();
+        directory.refresh(&*backends.meta.0).await?;
+        Ok(Arc::new(Self {
+            config,
+            directory,
+            ledger: Ledger::load(entries, &status, started_at),
+            metrics: Metrics::global(),
+            body_memory: BodyMemory::default(),
+            consumers: AtomicU64::new(0),
+            worker_turn: tokio::sync::Mutex::default(),
+            started_at,
+            applied_before_start,
+            backends,
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// The event queue.
+    pub fn queue(&self) -> &Arc<dyn EventQueue> {
+        &self.backends.queue.0
+    }
+
+    /// The event store.
+    pub fn store(&self) -> &Arc<dyn EventStore> {
+        &self.backends.store.0
+    }
+
+    /// The metadata store.
+    pub fn meta(&self) -> &Arc<dyn MetaStore> {
+        &self.backends.meta.0
+    }
+
+    /// The rate limiter.
+    pub fn limiter(&self) -> &dyn RateLimiter {
+        &*self.backends.limiter
+    }
+
+    /// The enricher.
+    pub fn enricher(&self) -> &Arc<Enricher> {
+        &self.backends.enricher
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.backends.clock
+    }
+
+    /// From now on `/health/ready` says no, so that a load balancer looks elsewhere.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks each dependency.
+    pub async fn dependencies(&self) -> Vec<DependencyStatus> {
+        let queue = probe("queue", self.backends.queue.1, async {
+            self.queue().status().await.map(drop).map_err(|error| error.to_string())
+        });
+        let store = probe("event_store", self.backends.store.1, async {
+            self.store().check().await.map_err(|error| error.to_string())
+        });
+        let meta = probe("metadata_store", self.backends.meta.1, async {
+            self.meta().version().await.map(drop).map_err(|error| error.to_string())
+        });
+        let (queue, store, meta) = tokio::join!(queue, store, meta);
+        vec![queue, store, meta]
+    }
+
+    /// Whether traffic is welcome.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Everything that `event_status` shows.
+    pub async fn status(&self) -> Result<StatusReport, StartError> {
+        let now = self.clock().now();
+        let dependencies = self.dependencies().await;
+        let queue = self.queue().status().await?;
+        let store = self.store().status(now).await?;
+        let mut projects: Vec<ProjectReport> = self
+            .directory
+            .projects()
+            .into_iter()
+            .map(|project| {
+                let rows = store.projects.iter().find(|rows| rows.project_id == project.id);
+                project_report(project.clone(), rows, self.ledger.totals(project.id))
+            })
+            .collect();
+        projects.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(StatusReport {
+            ready: dependencies.iter().all(|dependency| dependency.ready),
+            dependencies,
+            queue: QueueReport {
+                waiting: queue.waiting,
+                pending: queue.delivered,
+                consumers: self.consumers.load(Ordering::Relaxed),
+                oldest_waiting_seconds: queue.oldest_received_at.map(|oldest| seconds(now.micros_since(oldest))),
+                dead_letters: queue.dead_letters,
+                bytes: queue.bytes,
+            },
+            events_stored: store.events,
+            store_bytes: store.bytes,
+            projects,
+            generated_at: now,
+        })
+    }
+
+    /// The text of `/metrics`, with the ledger and the queue as they are now.
+    pub async fn render_metrics(&self) -> String {
+        for (project, totals, outcomes) in self.ledger.snapshot() {
+            let project = project.to_string();
+            counter!("simple_analytics_events_received_total", "project" => project.clone()).absolute(totals.received);
+            for (outcome, count) in outcomes {
+                counter!("simple_analytics_events_outcome_total", "project" => project.clone(), "outcome" => outcome.to_string())
+                    .absolute(count);
+            }
+            gauge!("simple_analytics_events_waiting", "project" => project).set(float(totals.waiting));
+        }
+        if let Ok(queue) = self.queue().status().await {
+            gauge!("simple_analytics_queue_waiting_events").set(float(queue.waiting));
+            gauge!("simple_analytics_queue_dead_letters").set(float(queue.dead_letters));
+            gauge!("simple_analytics_queue_bytes").set(float(queue.bytes));
+            let oldest = queue
+                .oldest_received_at
+                .map_or(0, |oldest| self.clock().now().micros_since(oldest));
+            self.metrics.oldest_waiting_seconds.set(seconds(oldest));
+            #[expect(clippy::cast_precision_loss, reason = "a difference of counts, shown to people")]
+            let discrepancy = (self.ledger.waiting() - i64::try_from(queue.waiting).unwrap_or(i64::MAX)) as f64;
+            gauge!("simple_analytics_ledger_discrepancy_events").set(discrepancy);
+        }
+        gauge!("simple_analytics_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        self.metrics.render()
+    }
+}
+
+async fn probe(name: &str, kind: &str, check: impl Future<Output = Result<(), String>>) -> DependencyStatus {
+    /// A dependency that is slower than this is not ready, whatever it says later.
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+    let started = tokio::time::Instant::now();
+    let outcome = match tokio::time::timeout(LIMIT, check).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+    };
+    DependencyStatus {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        ready: outcome.is_ok(),
+        latency_ms: started.elapsed().as_secs_f64() * 1_000.0,
+        error: outcome.err(),
+    }
+}
+
+fn project_report(project: Project, rows: Option<&store::ProjectStatus>, ledger: LedgerTotals) -> ProjectReport {
+    ProjectReport {
+        id: project.id,
+        name: project.name,
+        is_active: project.is_active,
+        events: rows.map_or(0, |rows| rows.events),
+        events_last_hour: rows.map_or(0, |rows| rows.events_last_hour),
+        events_last_day: rows.map_or(0, |rows| rows.events_last_day),
+        latest_event: rows.and_then(|rows| rows.latest),
+        ledger,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "shown to people; exact up to 2^53 microseconds, 285 years"
+)]
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count for people; exact up to 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,99 @@
+//! `/health/live`, `/health/ready`, `/metrics`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::engine::Engine;
+
+/// The process runs.
+#[derive(Serialize, ToSchema)]
+pub struct Live {
+    /// Always `live`.
+    #[schema(example = "live")]
+    status: &'static str,
+}
+
+/// Whether traffic is welcome.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready`, `draining` or `not_ready`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// Each dependency.
+    dependencies: Vec<Dependency>,
+}
+
+/// A dependency's state.
+#[derive(Serialize, ToSchema)]
+pub struct Dependency {
+    /// `queue`, `event_store` or `metadata_store`.
+    #[schema(example = "event_store")]
+    name: String,
+    /// Which kind.
+    #[schema(example = "duckdb")]
+    kind: String,
+    /// Whether it answers.
+    ready: bool,
+    /// How long its check took.
+    #[schema(example = 0.4)]
+    latency_ms: f64,
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/health/live", tag = "Operating", responses((status = 200, body = Live)))]
+pub async fn live() -> Json<Live> {
+    Json(Live { status: "live" })
+}
+
+/// Whether traffic is welcome: every dependency with its state and latency.
+#[utoipa::path(get, path = "/health/ready", tag = "Operating", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
+    let dependencies = engine.dependencies().await;
+    let status = match () {
+        () if engine.is_draining() => "draining",
+        () if dependencies.iter().all(|dependency| dependency.ready) => "ready",
+        () => "not_ready",
+    };
+    for dependency in dependencies.iter().filter(|dependency| !dependency.ready) {
+        tracing::warn!(
+            dependency = dependency.name,
+            error = dependency.error,
+            "a dependency is not ready"
+        );
+    }
+    let dependencies = dependencies
+        .into_iter()
+        // The cause may hold a path: it is for the log and for the operator's socket.
+        .map(|it| Dependency {
+            name: it.name,
+            kind: it.kind,
+            ready: it.ready,
+            latency_ms: it.latency_ms,
+        })
+        .collect();
+    let code = if status == "ready" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, Json(Ready { status, dependencies })).into_response()
+}
+
+/// Prometheus metrics.
+#[utoipa::path(get, path = "/metrics", tag = "Operating", responses((status = 200, content_type = "text/plain", body = String)))]
+pub async fn metrics(State(engine): State<Arc<Engine>>) -> Response {
+    let text = engine.render_metrics().await;
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+        .into_response()
+}

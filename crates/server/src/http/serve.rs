@@ -1,0 +1,95 @@
+//! Accepts connections and serves them until told to stop.
+
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+
+use axum::{Router, body::Body, extract::Request};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use model::limits;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::Peer;
+
+/// After an accept that failed (no file descriptors left): a short rest instead of a busy loop.
+const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
+
+/// Where connections come from.
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Connection: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static;
+    /// The next connection and its peer's address, where it has one.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Connection, Option<SocketAddr>)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Connection = tokio::net::TcpStream;
+
+    async fn accept(&self) -> io::Result<(Self::Connection, Option<SocketAddr>)> {
+        let (connection, peer) = TcpListener::accept(self).await?;
+        // Answers are small and complete: waiting for more bytes to send (Nagle) only adds latency.
+        connection.set_nodelay(true)?;
+        Ok((connection, Some(peer)))
+    }
+}
+
+impl Listener for UnixListener {
+    type Connection = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<(Self::Connection, Option<SocketAddr>)> {
+        UnixListener::accept(self)
+            .await
+            .map(|(connection, _)| (connection, None))
+    }
+}
+
+/// Serves `router` until `stop`; then refuses new connections and waits for open requests, at most `drain_budget`.
+pub async fn serve(listener: impl Listener, router: Router, stop: CancellationToken, drain_budget: Duration) {
+    let graceful = GracefulShutdown::new();
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD_READ_TIMEOUT)
+        .pipeline_flush(true);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (connection, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+                continue;
+            }
+        };
+        let router = router.clone();
+        let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), request, peer));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(connection), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain_budget, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests were still open when the time to stop was over");
+    }
+}
+
+async fn answer(
+    router: Router,
+    request: hyper::Request<Incoming>,
+    peer: Option<SocketAddr>,
+) -> Result<axum::response::Response, Infallible> {
+    let mut request: Request = request.map(Body::new);
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(Peer(peer.ip()));
+    }
+    router.oneshot(request).await
+}

@@ -1,0 +1,378 @@
+//! Moves events from the queue into the store: read, enrich, store, then acknowledge.
+//!
+//! Order matters. Batches are stored in the order of the queue, because the store's checkpoint says "everything up to here is
+//! done"; so an event that the store refuses is dead-lettered before anything behind it is stored.
+
+mod batch;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use model::{LedgerEntry, Outcome, ProjectId, Source, Tally, ledger::utc_day, limits};
+use queue::{Delivery, Position, QueueError};
+use store::{AppendBatch, AppendReport, Checkpoint, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::batch::{Prepared, Refused};
+use crate::{admin::types::ProcessReport, engine::Engine};
+
+/// First and longest wait before a batch that the store could not take is tried again.
+const RETRY_WAIT_FIRST: Duration = Duration::from_millis(50);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a read waits for the first record before the worker looks whether it should stop.
+const IDLE_WAIT: Duration = Duration::from_millis(500);
+
+/// Takes from one queue into one store. Workers of a process take turns, batch by batch.
+pub struct Worker {
+    engine: Arc<Engine>,
+    /// Sources that the metadata store is known to have, beyond those of the directory.
+    known_sources: HashSet<(ProjectId, String)>,
+    batch_events_max: usize,
+    report: ProcessReport,
+}
+
+/// Why a batch was not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The queue failed; its records come again.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The worker was told to stop while the store was away; its records come again.
+    #[error("stopped while the event store was unavailable: {0}")]
+    Stopped(StoreError),
+}
+
+impl Worker {
+    /// A worker that stores batches of at most `batch_events_max` events.
+    pub fn new(engine: Arc<Engine>, batch_events_max: usize) -> Self {
+        Self {
+            engine,
+            known_sources: HashSet::new(),
+            batch_events_max: batch_events_max.clamp(1, limits::STORE_BATCH_EVENTS_MAX),
+            report: ProcessReport::default(),
+        }
+    }
+
+    /// Works until `stop`, then until the queue is empty or `abort`. Failures are logged and tried again.
+    pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
+        self.engine.consumers.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let stopping = stop.is_cancelled();
+            match self
+                .step(&abort, if stopping { Duration::ZERO } else { IDLE_WAIT })
+                .await
+            {
+                Ok(0) if stopping => break,
+                Ok(_) => {}
+                Err(error) if abort.is_cancelled() => {
+                    tracing::warn!(%error, "stopped before the queue was empty; its events are stored at the next start");
+                    break;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the worker could not read the queue");
+                    tokio::time::sleep(RETRY_WAIT_FIRST).await;
+                }
+            }
+            if abort.is_cancelled() {
+                break;
+            }
+        }
+        self.engine.consumers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Works until the queue is empty or `max_batches` are stored.
+    pub async fn process(mut self, max_batches: Option<u64>) -> Result<ProcessReport, WorkerError> {
+        let started = Instant::now();
+        let never = CancellationToken::new();
+        while max_batches.is_none_or(|most| self.report.batches < most) {
+            if self.step(&never, Duration::ZERO).await? == 0 {
+                break;
+            }
+        }
+        self.report.waiting = self.engine.queue().status().await?.waiting;
+        self.report.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(self.report)
+    }
+
+    /// One batch. Returns how many records it had.
+    async fn step(&mut self, abort: &CancellationToken, wait: Duration) -> Result<usize, WorkerError> {
+        let engine = Arc::clone(&self.engine);
+        // Two batches at once would reach the store in any order, and the later checkpoint would swallow the earlier batch.
+        let _turn = engine.worker_turn.lock().await;
+        let deliveries = self.collect(wait).await?;
+        if deliveries.is_empty() {
+            return Ok(0);
+        }
+        let started = Instant::now();
+        let positions: Vec<Position> = deliveries.iter().map(|delivery| delivery.position).collect();
+        let oldest = deliveries.iter().map(|delivery| delivery.record.received_at).min();
+        if let Err(error) = self.finish(deliveries, abort).await {
+            self.engine.queue().retry(&positions, RETRY_WAIT_FIRST).await?;
+            return Err(error);
+        }
+        self.engine.queue().acknowledge(&positions).await?;
+        let metrics = &self.engine.metrics;
+        metrics.batch_seconds.record(started.elapsed().as_secs_f64());
+        if let Some(oldest) = oldest {
+            let lag = self.engine.clock().now().micros_since(oldest);
+            #[expect(clippy::cast_precision_loss, reason = "a duration for a histogram")]
+            metrics.lag_seconds.record(lag.max(0) as f64 / 1e6);
+        }
+        self.report.batches += 1;
+        Ok(positions.len())
+    }
+
+    /// Reads until the batch is full or [`limits::STORE_BATCH_WAIT`] has passed since its first record.
+    async fn collect(&self, wait: Duration) -> Result<Vec<Delivery>, WorkerError> {
+        let queue = self.engine.queue();
+        let mut deliveries = queue.read(self.batch_events_max, wait).await?;
+        if deliveries.is_empty() || wait.is_zero() {
+            return Ok(deliveries);
+        }
+        let deadline = Instant::now() + limits::STORE_BATCH_WAIT;
+        while deliveries.len() < self.batch_events_max {
+            let Some(rest) = deadline
+                .checked_duration_since(Instant::now())
+                .filter(|rest| !rest.is_zero())
+            else {
+                break;
+            };
+            match queue.read(self.batch_events_max - deliveries.len(), rest).await {
+                Ok(more) => deliveries.extend(more),
+                Err(error) => {
+                    tracing::warn!(%error, "the queue failed while a batch was filling; storing what is there");
+                    break;
+                }
+            }
+        }
+        Ok(deliveries)
+    }
+
+    async fn finish(&mut self, deliveries: Vec<Delivery>, abort: &CancellationToken) -> Result<(), WorkerError> {
+        let enricher = Arc::clone(self.engine.enricher());
+        let prepared = tokio::task::spawn_blocking(move || batch::prepare(deliveries, &enricher)).await;
+        // `prepare` catches panics per event; what is left can only be the runtime shutting down.
+        let Ok(mut prepared) = prepared else {
+            return Err(QueueError::Closed.into());
+        };
+        self.ensure_sources(&prepared).await;
+        let mut dead = Vec::new();
+        for Refused { delivery, reason } in std::mem::take(&mut prepared.refused) {
+            dead.push(self.dead_letter(delivery, &reason).await?);
+        }
+        let mut batch = prepared.to_append(self.engine.queue().id());
+        batch.counts.extend(dead);
+        self.store(batch, &prepared, abort).await?;
+        for tally in prepared.foreign_tallies(&self.engine) {
+            self.engine.ledger.tally_from_before(tally);
+        }
+        Ok(())
+    }
+
+    /// Stores a batch. What the store refuses as a whole is halved until the events at fault are alone; those are dead letters.
+    async fn store(
+        &mut self,
+        batch: AppendBatch,
+        prepared: &Prepared,
+        abort: &CancellationToken,
+    ) -> Result<(), WorkerError> {
+        // In order, first half first: see the module.
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.append(&part, abort).await? {
+                Ok(report) => self.count(&part, &report),
+                Err(_) if part.items.len() > 1 => {
+                    let (first, second) = halve(part);
+                    parts.push(second);
+                    parts.push(first);
+                }
+                Err(reason) => self.set_aside(part, &reason, prepared, abort).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends until the store takes the batch or refuses it for good.
+    async fn append(
+        &self,
+        batch: &AppendBatch,
+        abort: &CancellationToken,
+    ) -> Result<Result<AppendReport, String>, WorkerError> {
+        let mut wait = RETRY_WAIT_FIRST;
+        loop {
+            match self.engine.store().append(batch.clone()).await {
+                Ok(report) => return Ok(Ok(report)),
+                Err(error) if error.is_retriable() => {
+                    self.engine.metrics.store_retries.increment(1);
+                    tracing::warn!(%error, events = batch.items.len(), retry_ms = wait.as_millis(), "the store could not take a batch; its events wait");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => wait = (wait * 2).min(RETRY_WAIT_MAX),
+                        () = abort.cancelled() => return Err(WorkerError::Stopped(error)),
+                    }
+                }
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+    }
+
+    /// The last resort for a single event: a few more tries, then a dead letter, counted under its position.
+    async fn set_aside(
+        &mut self,
+        part: AppendBatch,
+        reason: &str,
+        prepared: &Prepared,
+        abort: &CancellationToken,
+    ) -> Result<(), WorkerError> {
+        let mut wait = RETRY_WAIT_FIRST;
+        for _ in 1..limits::EVENT_TRIES_MAX {
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+            if let Ok(report) = self.append(&part, abort).await? {
+                self.count(&part, &report);
+                return Ok(());
+            }
+        }
+        let mut rest = AppendBatch {
+            items: Vec::new(),
+            ..part
+        };
+        for item in part.items {
+            if let Some(delivery) = prepared.delivery(item.position) {
+                let count = self.dead_letter(delivery.clone(), reason).await?;
+                rest.counts.push(count);
+            }
+        }
+        if let Err(reason) = self.append(&rest, abort).await? {
+            tracing::error!(
+                reason,
+                "the store refused the ledger counts of a batch; the ledger will be short of them"
+            );
+        }
+        Ok(())
+    }
+
+    async fn dead_letter(&mut self, delivery: Delivery, reason: &str) -> Result<(u64, LedgerEntry), WorkerError> {
+        let record = &delivery.record;
+        tracing::error!(project.id = %record.project_id, position = delivery.position.0, reason, "an event was set aside");
+        self.engine.queue().dead_letter(&delivery, reason).await?;
+        let count = u64::from(record.events);
+        self.engine.ledger.finished(
+            record.project_id,
+            Some(Outcome::DeadLettered),
+            count,
+            record.received_at,
+        );
+        self.report.dead_lettered += count;
+        let day = utc_day(record.received_at);
+        let entry = LedgerEntry {
+            project_id: record.project_id,
+            day,
+            outcome: Outcome::DeadLettered,
+            count,
+        };
+        Ok((delivery.position.0, entry))
+    }
+
+    fn count(&mut self, batch: &AppendBatch, report: &AppendReport) {
+        for (item, outcome) in batch.items.iter().zip(&report.outcomes) {
+            let outcome = outcome.counted();
+            if outcome.is_none() && Some(item.position) > self.engine.applied_before_start {
+                // Stored and counted by this process, delivered once more.
+                continue;
+            }
+            self.engine
+                .ledger
+                .finished(item.event.project_id, outcome, 1, item.event.received_at);
+            match outcome {
+                Some(Outcome::Stored) => self.report.stored += 1,
+                Some(Outcome::Duplicate) => self.report.duplicate += 1,
+                _ => {}
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "at most a few thousand")]
+        self.engine.metrics.batch_events.record(batch.items.len() as f64);
+    }
+
+    /// Makes the sources that are seen for the first time. A failure costs the listing of a source, never an event.
+    async fn ensure_sources(&mut self, prepared: &Prepared) {
+        let now = self.engine.clock().now();
+        let mut new: Vec<Source> = Vec::new();
+        for item in &prepared.items {
+            let Some(name) = &item.event.event_source else { continue };
+            let project = item.event.project_id;
+            let listed = || {
+                self.engine
+                    .directory
+                    .operator(project)
+                    .is_none_or(|scope| scope.source(name).is_some())
+            };
+            if self.known_sources.contains(&(project, name.clone())) || listed() {
+                continue;
+            }
+            self.known_sources.insert((project, name.clone()));
+            new.push(Source::auto_created(project, name, now));
+        }
+        if new.is_empty() {
+            return;
+        }
+        if let Err(error) = self.engine.meta().ensure_sources(&new).await {
+            tracing::warn!(%error, "new sources could not be listed; tried again when they are seen next");
+            for source in new {
+                self.known_sources.remove(&(source.project_id, source.name));
+            }
+        }
+        // Bounded: names come from clients. The directory knows by now what was in it.
+        if self.known_sources.len() > limits::SOURCES_PER_PROJECT_MAX {
+            self.known_sources.clear();
+        }
+    }
+}
+
+/// Splits a batch in two; the first half's checkpoint is its own last position.
+fn halve(mut batch: AppendBatch) -> (AppendBatch, AppendBatch) {
+    let items = batch.items.split_off(batch.items.len() / 2);
+    let last = batch.items.last().map(|item| item.position);
+    let (first_counts, counts) = batch
+        .counts
+        .into_iter()
+        .partition(|(position, _)| Some(*position) <= last);
+    let second = AppendBatch {
+        items,
+        counts,
+        checkpoint: batch.checkpoint,
+    };
+    let checkpoint = batch
+        .checkpoint
+        .zip(last)
+        .map(|(whole, position)| Checkpoint { position, ..whole });
+    (
+        AppendBatch {
+            items: batch.items,
+            counts: first_counts,
+            checkpoint,
+        },
+        second,
+    )
+}
+
+/// A tally's outcomes as ledger entries.
+fn tally_entries(tally: &Tally) -> impl Iterator<Item = LedgerEntry> + '_ {
+    let rejected = tally
+        .rejected
+        .iter()
+        .map(|(rejection, count)| (Outcome::Rejected(*rejection), *count));
+    let day = utc_day(tally.received_at);
+    rejected
+        .chain([(Outcome::SampledOut, tally.sampled_out)])
+        .filter(|(_, count)| *count > 0)
+        .map(move |(outcome, count)| LedgerEntry {
+            project_id: tally.project_id,
+            day,
+            outcome,
+            count,
+        })
+}
