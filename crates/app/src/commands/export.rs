@@ -1,0 +1,254 @@
+//! `export`: events into files that import back unchanged.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use flate2::{Compression, write::GzEncoder};
+use indicatif::{ProgressBar, ProgressStyle};
+use model::{ProjectId, Timestamp};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Context, fields::project_id};
+use crate::{
+    admin_client::{AdminClient, ExportQuery},
+    engine::{OnInterrupt, with_admin},
+    import::{ImportEvent, csv_file},
+    output::{OutputError, duration, grouped},
+    usage::usage,
+};
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The same file imports back unchanged: `import` of it into its own project adds nothing. Examples:\n  \
+    simple-analytics export --project ID --output events.ndjson.gz\n  \
+    simple-analytics export --project ID --format csv --from 2026-01-01 --to 2026-02-01 > january.csv\n  \
+    simple-analytics export --project ID --event-name sign_up | jq .user_id"
+)]
+pub struct Args {
+    /// The project
+    #[arg(long, value_name = "ID", value_parser = project_id)]
+    project: ProjectId,
+    /// ndjson or csv
+    #[arg(long, default_value = "ndjson", value_name = "FORMAT")]
+    format: String,
+    /// First time, RFC 3339 or a date (UTC)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    from: Option<Timestamp>,
+    /// First time after, RFC 3339 or a date (UTC)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to: Option<Timestamp>,
+    /// Only events of this name
+    #[arg(long, value_name = "NAME")]
+    event_name: Option<String>,
+    /// Only events of this source
+    #[arg(long, value_name = "NAME")]
+    event_source: Option<String>,
+    /// Only events of this user
+    #[arg(long, value_name = "USER")]
+    user_id: Option<String>,
+    /// Write to a file, compressed when it ends with .gz [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExportFormat {
+    Ndjson,
+    Csv,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|_| "a time looks like 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())
+}
+
+fn export_format(text: &str) -> anyhow::Result<ExportFormat> {
+    match text {
+        "ndjson" => Ok(ExportFormat::Ndjson),
+        "csv" => Ok(ExportFormat::Csv),
+        "parquet" => Err(usage(
+            "this build does not write parquet yet; use --format ndjson or csv",
+        )),
+        _ => Err(usage(format!("{text:?} is no format; formats are ndjson and csv"))),
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
+    let format = export_format(&args.format)?;
+    if context.output.json && args.output.is_none() {
+        return Err(usage(
+            "--json tells about the export, so the export needs --output FILE",
+        ));
+    }
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from >= to
+    {
+        return Err(usage("--from must be before --to"));
+    }
+    let query = ExportQuery {
+        project: args.project.to_string(),
+        from: args.from.map(|from| from.to_string()),
+        to: args.to.map(|to| to.to_string()),
+        event_name: args.event_name,
+        event_source: args.event_source,
+        user_id: args.user_id,
+    };
+    let started = Instant::now();
+    let target = args.output.as_deref();
+    let bar = progress(target.is_some() && context.output.shows_progress());
+    let events = with_admin(&context.settings, OnInterrupt::Abandon, async |client| {
+        let mut writer = Writer::new(open(target)?, format)?;
+        copy(client, &query, &mut writer, &bar).await?;
+        finish(writer, target)
+    })
+    .await?;
+    bar.finish_and_clear();
+    if let Some(file) = target {
+        let elapsed = started.elapsed();
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let document = json!({"file": file, "events": events, "elapsed_ms": elapsed_ms});
+        context.output.answer(&document, || {
+            let seconds = duration(elapsed.as_secs_f64());
+            format!("Wrote {} events to {} in {seconds}.", grouped(events), file.display())
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn copy(client: &AdminClient, query: &ExportQuery, writer: &mut Writer, bar: &ProgressBar) -> anyhow::Result<()> {
+    let mut stream = client.export(query).await?;
+    let mut rest = Vec::new();
+    while let Some(bytes) = stream.next().await? {
+        rest.extend_from_slice(&bytes);
+        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+            continue;
+        };
+        for line in rest[..end].split(|byte| *byte == b'\n') {
+            writer.line(line)?;
+        }
+        rest.drain(..=end);
+        bar.set_position(writer.events);
+    }
+    if !rest.is_empty() {
+        writer.line(&rest)?;
+    }
+    Ok(())
+}
+
+/// Takes lines of an export and writes them in a format.
+struct Writer {
+    sink: Sink,
+    format: ExportFormat,
+    events: u64,
+}
+
+enum Sink {
+    Plain(Box<dyn Write>),
+    Gzip(Box<GzEncoder<Box<dyn Write>>>),
+}
+
+impl Sink {
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Plain(writer) => writer,
+            Self::Gzip(writer) => writer,
+        }
+    }
+}
+
+impl Writer {
+    fn new(sink: Sink, format: ExportFormat) -> anyhow::Result<Self> {
+        let mut writer = Self {
+            sink,
+            format,
+            events: 0,
+        };
+        if format == ExportFormat::Csv {
+            writer.csv_record(csv_file::COLUMNS)?;
+        }
+        Ok(writer)
+    }
+
+    fn line(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        if line.is_empty() {
+            return Ok(());
+        }
+        self.events += 1;
+        match self.format {
+            ExportFormat::Ndjson => {
+                let writer = self.sink.writer();
+                writer
+                    .write_all(line)
+                    .and_then(|()| writer.write_all(b"\n"))
+                    .map_err(OutputError::from)?;
+                Ok(())
+            }
+            ExportFormat::Csv => {
+                let event: ImportEvent = serde_json::from_slice(line)
+                    .context("the server's export makes no sense to this command; run both from the same version")?;
+                self.csv_record(csv_file::cells(&event))
+            }
+        }
+    }
+
+    fn csv_record(&mut self, cells: [&str; csv_file::COLUMNS.len()]) -> anyhow::Result<()> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(cells)?;
+        let bytes = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
+        self.sink.writer().write_all(&bytes).map_err(OutputError::from)?;
+        Ok(())
+    }
+}
+
+/// Where a file grows until it is complete.
+fn partial_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
+}
+
+fn open(target: Option<&Path>) -> anyhow::Result<Sink> {
+    let Some(path) = target else {
+        return Ok(Sink::Plain(Box::new(io::BufWriter::new(io::stdout()))));
+    };
+    let partial = partial_path(path);
+    let file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    let plain: Box<dyn Write> = Box::new(io::BufWriter::with_capacity(128 * 1024, file));
+    Ok(if path.extension().is_some_and(|extension| extension == "gz") {
+        Sink::Gzip(Box::new(GzEncoder::new(plain, Compression::default())))
+    } else {
+        Sink::Plain(plain)
+    })
+}
+
+/// Writes what is buffered; a file gets its name only now, so that a file of that name is always whole.
+fn finish(writer: Writer, target: Option<&Path>) -> anyhow::Result<u64> {
+    let mut plain = match writer.sink {
+        Sink::Plain(plain) => plain,
+        Sink::Gzip(encoder) => encoder.finish().map_err(OutputError::from)?,
+    };
+    plain.flush().map_err(OutputError::from)?;
+    drop(plain);
+    if let Some(path) = target {
+        std::fs::rename(partial_path(path), path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(writer.events)
+}
+
+fn progress(shown: bool) -> ProgressBar {
+    if !shown {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} events  {per_sec}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,179 @@
+//! Settings as values.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use server::config::{Role, ServerConfig};
+
+use super::{ConfigError, Resolved, parse};
+use crate::logging::LogFormat;
+
+/// Every setting of this process, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Path prefix of every URL, without trailing slash; empty = none.
+    pub base_path: String,
+    /// Where the embedded stores live.
+    pub data_dir: PathBuf,
+    /// What a server process does.
+    pub roles: Vec<Role>,
+    /// Host names that the server answers to; empty = all.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of pages that may call the reading endpoints with a key.
+    pub cors_allowed_origins: Vec<String>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests per sliding minute and client address; `None` = no limit.
+    pub ip_rate_limit_per_minute: Option<u32>,
+    /// Bytes that may wait in the embedded queue.
+    pub queue_bytes_max: u64,
+    /// Memory that the embedded store may use.
+    pub store_memory_bytes_max: u64,
+    /// Most time between SIGTERM and exit.
+    pub shutdown_budget: Duration,
+    /// Where the user-agent rules and the country table are; `None` = where the build put them.
+    pub runtime_dir: Option<PathBuf>,
+    /// Says more in the log.
+    pub debug: bool,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged, in the syntax of `RUST_LOG`; `None` = as the command likes.
+    pub log_level: Option<String>,
+    /// Every value as text, with where it came from.
+    pub resolved: Vec<Resolved>,
+}
+
+/// Turns texts into values and keeps every problem.
+struct Reader {
+    resolved: Vec<Resolved>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    /// The text of a setting; `None` when it is not set.
+    fn text(&self, key: &str) -> Option<String> {
+        self.resolved
+            .iter()
+            .find(|resolved| resolved.spec.key == key)
+            .map(|resolved| resolved.text.clone())
+            .filter(|text| !text.is_empty())
+    }
+
+    /// The value of a setting; notes the problem and returns `fallback` when it has none.
+    fn value<T>(&mut self, key: &str, fallback: T, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+        let text = self.text(key).unwrap_or_default();
+        match parse(&text) {
+            Ok(value) => value,
+            Err(sentence) => {
+                let name = self.resolved.iter().find(|resolved| resolved.spec.key == key);
+                let name = name.map(Resolved::to_string).unwrap_or_default();
+                self.problems.push(format!("{name} {sentence}"));
+                fallback
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every value.
+    pub fn parse(resolved: Vec<Resolved>) -> Result<Self, ConfigError> {
+        let mut reader = Reader {
+            resolved,
+            problems: Vec::new(),
+        };
+        let settings = Self {
+            listen: reader.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), parse::address),
+            base_path: reader.value("base_path", String::new(), parse::base_path),
+            data_dir: PathBuf::from(reader.text("data_dir").unwrap_or_default()),
+            roles: reader.value("roles", Vec::new(), roles),
+            allowed_hosts: parse::list(&reader.text("allowed_hosts").unwrap_or_default()),
+            cors_allowed_origins: parse::list(&reader.text("cors_allowed_origins").unwrap_or_default()),
+            trusted_proxies: reader.value("trusted_proxies", Vec::new(), parse::networks),
+            ip_rate_limit_per_minute: Some(reader.value("ip_rate_limit_per_minute", 0, parse::whole))
+                .filter(|limit| *limit > 0),
+            queue_bytes_max: reader.value("queue_bytes_max", 0, parse::bytes),
+            store_memory_bytes_max: reader.value("store_memory_bytes_max", 0, parse::bytes),
+            shutdown_budget: Duration::from_secs(u64::from(reader.value("shutdown_budget_seconds", 0, parse::whole))),
+            runtime_dir: reader.text("runtime_dir").map(PathBuf::from),
+            debug: reader.value("debug", false, parse::truth),
+            log_format: reader.value("log_format", LogFormat::Text, str::parse),
+            log_level: reader.text("log_level"),
+            resolved: Vec::new(),
+        };
+        if reader.problems.is_empty() {
+            Ok(Self {
+                resolved: reader.resolved,
+                ..settings
+            })
+        } else {
+            Err(ConfigError(reader.problems))
+        }
+    }
+
+    /// Fails when a setting asks for something that this build does not have.
+    pub fn check_supported(&self) -> Result<(), ConfigError> {
+        let missing = [
+            ("database_url", "this build has no PostgreSQL store yet"),
+            ("database_replica_url", "this build has no PostgreSQL store yet"),
+            ("redis_url", "this build has no Redis queue yet"),
+        ];
+        let problems: Vec<String> = missing
+            .iter()
+            .filter_map(|(key, sentence)| {
+                let resolved = self.resolved.iter().find(|resolved| resolved.spec.key == *key)?;
+                let instead = "the embedded one takes its place";
+                (!resolved.text.is_empty()).then(|| {
+                    format!(
+                        "{sentence}; unset {} ({}): {instead}",
+                        resolved.spec.variable,
+                        resolved.origin_text()
+                    )
+                })
+            })
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+
+    /// The Unix socket on which a server answers commands.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.data_dir.join("admin.sock")
+    }
+
+    /// What the server is told.
+    pub fn server_config(&self) -> ServerConfig {
+        ServerConfig {
+            listen: self.listen,
+            admin_socket: self.admin_socket(),
+            roles: self.roles.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            ip_rate_limit_per_minute: self.ip_rate_limit_per_minute,
+            allowed_hosts: self.allowed_hosts.clone(),
+            cors_allowed_origins: self.cors_allowed_origins.clone(),
+            base_path: self.base_path.clone(),
+            shutdown_budget: self.shutdown_budget,
+        }
+    }
+}
+
+fn roles(text: &str) -> Result<Vec<Role>, String> {
+    let mut roles = Vec::new();
+    for part in parse::list(text) {
+        let role: Role = part.parse()?;
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    if roles.is_empty() {
+        return Err(format!(
+            "must name at least one of {}",
+            Role::ALL.map(Role::name).join(", ")
+        ));
+    }
+    Ok(roles)
+}

@@ -1,0 +1,163 @@
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use model::limits;
+use server::config::Role;
+
+use super::{layers::parse_file, *};
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn settings(environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+    let layers = Layers {
+        environment: map(environment),
+        ..Layers::default()
+    };
+    Settings::parse(layers.resolve())
+}
+
+fn resolved<'a>(all: &'a [Resolved], key: &str) -> &'a Resolved {
+    all.iter().find(|resolved| resolved.spec.key == key).unwrap()
+}
+
+#[test]
+fn the_nearest_place_wins_and_is_remembered() {
+    let mut layers = Layers {
+        flags: [("listen", "1.1.1.1:1".to_owned())].into(),
+        environment: map(&[("LISTEN", "2.2.2.2:2"), ("ROLES", "api"), ("BASE_PATH", " ")]),
+        dot_env: map(&[("LISTEN", "3.3.3.3:3"), ("ROLES", "worker"), ("BASE_PATH", "/dot")]),
+        file: Some(("x.toml".into(), map(&[("roles", "scheduler"), ("data_dir", "/srv")]))),
+    };
+    let expected = [
+        ("listen", "1.1.1.1:1", "flag --listen"),
+        ("roles", "api", "environment ROLES"),
+        // A blank variable is as good as none.
+        ("base_path", "/dot", ".env BASE_PATH"),
+        ("data_dir", "/srv", "file x.toml"),
+        ("log_format", "text", "default"),
+    ];
+    let all = layers.resolve();
+    for (key, text, origin) in expected {
+        let found = resolved(&all, key);
+        assert_eq!((found.text.as_str(), found.origin_text().as_str()), (text, origin), "{key}");
+    }
+    layers.flags.clear();
+    assert_eq!(resolved(&layers.resolve(), "listen").text, "2.2.2.2:2");
+}
+
+#[test]
+fn defaults_are_those_of_the_limits_and_of_the_contract() {
+    let settings = settings(&[]).unwrap();
+    assert_eq!(settings.ip_rate_limit_per_minute, Some(limits::ADDRESS_REQUESTS_PER_MINUTE_DEFAULT));
+    assert_eq!(settings.queue_bytes_max, limits::QUEUE_BYTES_MAX_DEFAULT);
+    assert_eq!(settings.store_memory_bytes_max, limits::STORE_MEMORY_BYTES_MAX_DEFAULT);
+    assert_eq!(settings.roles, Role::ALL);
+    assert_eq!(settings.shutdown_budget, Duration::from_secs(20));
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(settings.admin_socket(), Path::new("./data/admin.sock"));
+    assert!(settings.check_supported().is_ok());
+}
+
+#[test]
+fn every_wrong_value_is_named_at_once() {
+    let wrong = [
+        ("LISTEN", "8000"),
+        ("ROLES", "api,cook"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("IP_RATE_LIMIT_PER_MINUTE", "-1"),
+        ("BASE_PATH", "analytics"),
+        ("DEBUG", "maybe"),
+        ("LOG_FORMAT", "xml"),
+        ("QUEUE_BYTES_MAX", "much"),
+        ("STORE_MEMORY_BYTES_MAX", "1.5"),
+        ("SHUTDOWN_BUDGET_SECONDS", "soon"),
+    ];
+    let ConfigError(problems) = settings(&wrong).unwrap_err();
+    assert_eq!(problems.len(), wrong.len(), "{problems:#?}");
+    for (variable, value) in wrong {
+        let name = format!("environment {variable}={value:?} ");
+        assert!(problems.iter().any(|problem| problem.starts_with(&name)), "{name}: {problems:#?}");
+    }
+}
+
+#[test]
+fn values_are_read() {
+    let settings = settings(&[
+        ("LISTEN", "localhost:9000"),
+        ("ROLES", "worker, api, worker"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("IP_RATE_LIMIT_PER_MINUTE", "0"),
+        ("BASE_PATH", "/stats/"),
+        ("QUEUE_BYTES_MAX", "1.5 GiB"),
+        ("STORE_MEMORY_BYTES_MAX", "512MB"),
+        ("ALLOWED_HOSTS", "a.example,,.b.example "),
+    ])
+    .unwrap();
+    let config = settings.server_config();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:9000");
+    assert_eq!(config.roles, [Role::Worker, Role::Api]);
+    assert_eq!(config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(config.ip_rate_limit_per_minute, None);
+    assert_eq!(config.base_path, "/stats");
+    assert_eq!(settings.queue_bytes_max, 3 << 29);
+    assert_eq!(settings.store_memory_bytes_max, 512_000_000);
+    assert_eq!(config.allowed_hosts, ["a.example", ".b.example"]);
+}
+
+#[test]
+fn a_file_has_known_keys_only() {
+    let values = parse_file("listen = \"[::]:80\"\nroles = [\"api\", \"worker\"]\nip_rate_limit_per_minute = 0\ndebug = true", Path::new("x.toml"));
+    let expected = map(&[
+        ("debug", "true"),
+        ("ip_rate_limit_per_minute", "0"),
+        ("listen", "[::]:80"),
+        ("roles", "api,worker"),
+    ]);
+    assert_eq!(values, Ok(expected));
+    let problems = parse_file("listn = \"x\"\nQueue-Bytes-Max = 1\nzebra = 1\n[roles]\na = 1", Path::new("x.toml")).unwrap_err();
+    let expected = [
+        "x.toml: unknown setting \"listn\"; did you mean \"listen\"?",
+        "x.toml: unknown setting \"Queue-Bytes-Max\"; did you mean \"queue_bytes_max\"?",
+        "x.toml: unknown setting \"zebra\"",
+        "x.toml: roles must be a text, a number, true or false, or a list of texts",
+    ];
+    let sorted = |mut texts: Vec<String>| {
+        texts.sort();
+        texts
+    };
+    assert_eq!(sorted(problems), sorted(expected.map(str::to_owned).into()));
+    assert!(parse_file("listen = ", Path::new("x.toml")).unwrap_err()[0].starts_with("x.toml: "));
+}
+
+#[test]
+fn what_the_build_lacks_is_refused_without_the_password() {
+    let settings = settings(&[
+        ("DATABASE_URL", "postgres://app:hunter2@db/app?password=x"),
+        ("REDIS_URL", "redis://:hunter2@cache"),
+    ])
+    .unwrap();
+    let text = settings.check_supported().unwrap_err().to_string();
+    assert!(text.contains("no PostgreSQL store yet; unset DATABASE_URL"), "{text}");
+    assert!(text.contains("no Redis queue yet; unset REDIS_URL"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn secrets_are_masked() {
+    let shown = |key: &str, value: &str| SPECS.iter().find(|spec| spec.key == key).unwrap().shown(value);
+    assert_eq!(shown("secret_key", "hunter2"), "***");
+    assert_eq!(shown("database_url", "postgres://app:hunter2@db:5432/app"), "postgres://app:***@db:5432/app");
+    assert_eq!(shown("database_url", "postgres://db/app?password=hunter2"), "postgres://db/app?***");
+    assert_eq!(shown("redis_url", "hunter2"), "***");
+    assert_eq!(shown("listen", "127.0.0.1:1"), "127.0.0.1:1");
+}
+
+#[test]
+fn settings_have_one_name_each() {
+    for (index, spec) in SPECS.iter().enumerate() {
+        let same = |other: &&Spec| other.key == spec.key || other.variable == spec.variable;
+        assert_eq!(SPECS[index..].iter().filter(same).count(), 1, "{}", spec.key);
+        assert!(spec.key == "log_level" || spec.variable == spec.key.to_uppercase(), "{}", spec.key);
+    }
+}
