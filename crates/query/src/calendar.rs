@@ -205,7 +205,8 @@ impl Calendar {
             Interval::Day => truncated,
             Interval::Hour | Interval::FiveMinutes => (truncated - shift).max(segment.from.as_micros()),
         };
-        Timestamp::from_micros(bucket).unwrap_or(Timestamp::MIN)
+        // Held within its range at the ends of time.
+        instant.saturating_add_micros(bucket - instant.as_micros())
     }
 }
 

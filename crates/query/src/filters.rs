@@ -111,3 +111,6 @@ fn parse_range(parameters: &mut UrlParameters<'_>, now: Timestamp) -> TimeRange 
     }
     TimeRange { from, to }
 }
+
+#[cfg(test)]
+mod tests;

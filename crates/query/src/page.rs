@@ -154,3 +154,6 @@ pub struct PageAnswer<T> {
     /// The rows of this page, newest first.
     pub results: Vec<T>,
 }
+
+#[cfg(test)]
+mod tests;

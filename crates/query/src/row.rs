@@ -64,3 +64,6 @@ impl Row {
         self.take("id", |value| value.as_id())
     }
 }
+
+#[cfg(test)]
+mod tests;
