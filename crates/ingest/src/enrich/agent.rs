@@ -27,7 +27,7 @@ pub(super) struct Agents {
     /// Compiled at first use; `None` inside when that failed.
     extractor: OnceLock<Option<Extractor<'static>>>,
     /// By the user agent's text. Real traffic has a few thousand texts, and the rules take 10 to 100 µs for each.
-    cache: Cache<Box<str>, Arc<AgentKeys>>,
+    cache: Cache<Arc<str>, Arc<AgentKeys>>,
 }
 
 impl Agents {
@@ -42,7 +42,7 @@ impl Agents {
             rules: rules_yaml.map(Into::into),
             extractor: OnceLock::new(),
             cache: Cache::builder()
-                .weigher(|text: &Box<str>, _| u32::try_from(text.len() + ENTRY_BYTES).unwrap_or(u32::MAX))
+                .weigher(|text: &Arc<str>, _| u32::try_from(text.len() + ENTRY_BYTES).unwrap_or(u32::MAX))
                 .max_capacity(limits::AGENT_CACHE_BYTES_MAX)
                 .build(),
         })

@@ -172,3 +172,6 @@ fn decoded(value: &str) -> Cow<'_, str> {
 fn kept(text: &str) -> String {
     text[..text.floor_char_boundary(limits::DERIVED_KEY_BYTES_MAX)].to_owned()
 }
+
+#[cfg(test)]
+mod tests;
