@@ -58,6 +58,16 @@ pub(super) fn keep(shared: &Shared) {
     }
 }
 
+/// Writes the checkpoint into its other slot too: after a close both say where the log ends.
+pub(super) fn repeat(shared: &Shared) {
+    let mut written = lock(&shared.checkpoint);
+    if let Some(content) = written.content
+        && let Err(error) = written.file.write(&content)
+    {
+        tracing::warn!(%error, "second copy of the queue checkpoint failed");
+    }
+}
+
 /// Asks the keeper to look for free segments now.
 pub(super) fn call(shared: &Shared) {
     lock(&shared.keeper.wanted).retire = true;

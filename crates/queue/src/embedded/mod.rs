@@ -275,6 +275,7 @@ fn end_appends(shared: &Shared, writer: Option<JoinHandle<()>>) {
     }
     lock(&shared.checkpoint).closed = true;
     keeper::keep(shared);
+    keeper::repeat(shared);
     let closed = lock(&shared.checkpoint).content.is_some_and(|content| content.closed);
     if closed && let Some(last) = lock(&shared.state).segments.back_mut() {
         last.trim();

@@ -1,7 +1,7 @@
 //! Opening a queue: from the files to the state in memory. Writes nothing into segments.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -83,10 +83,12 @@ pub(super) fn recover(files: &Arc<dyn FileSystem>, directory: &Path) -> Result<R
         unread: None,
     };
     recovery.find_missing(&candidates);
-    let ends = ends(&candidates);
+    let ends = Ends::new(&candidates);
+    let newest = candidates.last().map(|candidate| candidate.base);
     for candidate in candidates {
-        let end = ends.get(&candidate.base).copied();
-        recovery.add(candidate, end)?;
+        let end = ends.of(candidate.base);
+        let is_newest = newest == Some(candidate.base);
+        recovery.add(candidate, end, is_newest)?;
     }
     let mut recovered = Recovered {
         id,
@@ -172,13 +174,33 @@ fn candidate(files: &dyn FileSystem, base: u64, path: PathBuf) -> Result<Candida
     })
 }
 
-/// Where each segment ended, as the ones after it tell. Two may tell of the same one when the first of them was removed empty.
-fn ends(candidates: &[Candidate]) -> BTreeMap<u64, u64> {
-    candidates
-        .iter()
-        .filter_map(|candidate| candidate.header)
-        .map(|header| (header.previous_base, header.previous_end))
-        .collect()
+/// Where the segments ended that are not the newest.
+struct Ends {
+    /// As the headers of later segments tell.
+    told: BTreeMap<u64, u64>,
+    /// Bases of all segments that are there or spoken of.
+    bases: BTreeSet<u64>,
+}
+
+impl Ends {
+    fn new(candidates: &[Candidate]) -> Self {
+        let headers = || candidates.iter().filter_map(|candidate| candidate.header);
+        let there = candidates.iter().map(|candidate| candidate.base);
+        Self {
+            told: headers()
+                .map(|header| (header.previous_base, header.previous_end))
+                .collect(),
+            bases: there.chain(headers().map(|header| header.previous_base)).collect(),
+        }
+    }
+
+    /// One after the last position of the segment, if that is known. When the header that tells it is damaged: within one run
+    /// of the process a segment begins where the one before it ended.
+    fn of(&self, base: u64) -> Option<u64> {
+        let next = || self.bases.range(base + 1..).next().copied();
+        let told = self.told.get(&base).copied();
+        told.or_else(|| next().filter(|next| next - base < POSITIONS_SKIPPED_AT_START))
+    }
 }
 
 struct Recovery {
@@ -217,7 +239,7 @@ impl Recovery {
     }
 
     /// Takes a segment in.
-    fn add(&mut self, candidate: Candidate, end: Option<u64>) -> Result<(), OpenError> {
+    fn add(&mut self, candidate: Candidate, end: Option<u64>, newest: bool) -> Result<(), OpenError> {
         let length = usize::try_from(candidate.length).unwrap_or(usize::MAX);
         let bytes = match length {
             0 => Vec::new(),
@@ -230,10 +252,17 @@ impl Recovery {
             base: candidate.base,
             bytes: &bytes,
             end,
-            durable_end: if end.is_none() { durable_end } else { 0 },
+            durable_end: if newest { durable_end } else { 0 },
             watermark: self.watermark(),
         });
-        self.note(&candidate, &found, end.is_none());
+        self.note(&candidate, &found, newest);
+        if newest
+            && found.end > candidate.base
+            && let Err(error) = candidate.file.sync()
+        {
+            // What the kernel remembers of a killed process counts only once it is on the medium.
+            tracing::warn!(file = %candidate.path.display(), %error, "end of the queue could not be flushed at start");
+        }
         for damage in &found.damages {
             self.damage.record(damage);
         }

@@ -9,13 +9,17 @@ use super::{
     format::{Item, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, Seed, Walk},
 };
 
+/// The least that is written as a whole.
+const SECTOR_BYTES: usize = 512;
+
 /// A segment's bytes, and what else is known of it.
 pub(super) struct Evidence<'a> {
     pub(super) seed: Seed,
     pub(super) base: u64,
     /// The whole file.
     pub(super) bytes: &'a [u8],
-    /// One after the last position, as the next segment says; `None` for the newest, whose last append may be torn.
+    /// One after the last position, as the next segment says; `None` when nobody tells, as for the newest: its last append
+    /// may be torn.
     pub(super) end: Option<u64>,
     /// Every position below it was durable, says the checkpoint.
     pub(super) durable_end: u64,
@@ -86,7 +90,8 @@ pub(super) fn survey(evidence: &Evidence<'_>) -> Survey {
             None => break,
             Some(Item::Cut(start)) => ragged = Some(start..records.len()),
             Some(Item::Damage(range)) => {
-                ragged = (range.len() < RECORD_HEADER_BYTES && range.end == written).then(|| range.clone());
+                let header_end = range.start + RECORD_HEADER_BYTES;
+                ragged = (range.end == written && is_torn_before(written, header_end)).then(|| range.clone());
                 surveyor.damage = Some((range, before));
             }
             Some(Item::Record { header, range, missing }) => {
@@ -94,7 +99,7 @@ pub(super) fn survey(evidence: &Evidence<'_>) -> Survey {
                     // Left behind by a write that failed: never promised, and its positions were not given again.
                     break;
                 }
-                if range.end > written && !payload_is_sound(evidence.seed, records, &header, &range) {
+                if is_torn_before(written, range.end) && !payload_is_sound(evidence.seed, records, &header, &range) {
                     ragged = Some(range);
                     break;
                 }
@@ -103,6 +108,13 @@ pub(super) fn survey(evidence: &Evidence<'_>) -> Survey {
         }
     }
     surveyor.finish(ragged)
+}
+
+/// Whether a write that should have reached `end` may have ended after `written` (offsets among the records): disks and kernels
+/// write whole sectors, so that zeros inside a sector are what somebody wrote.
+fn is_torn_before(written: usize, end: usize) -> bool {
+    let written_sectors = (SEGMENT_HEADER_BYTES + written).next_multiple_of(SECTOR_BYTES);
+    written_sectors < SEGMENT_HEADER_BYTES + end
 }
 
 /// Whether the payload is what was written.
