@@ -2,4 +2,5 @@
 
 pub mod meta;
 pub mod queue;
+pub mod reading;
 pub mod store;
