@@ -12,6 +12,10 @@ const VERSION: u8 = 1;
 
 /// What a record carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are events; a box would be an allocation for each"
+)]
 pub enum Payload {
     /// An accepted event.
     Event(AcceptedEvent),

@@ -4,6 +4,8 @@ mod it {
     pub mod common;
     pub mod damage;
     pub mod embedded;
+    pub mod faults;
+    pub mod kill;
     pub mod model;
     pub mod simulated;
 }
