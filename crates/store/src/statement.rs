@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::Timestamp;
+use model::{ProjectId, Timestamp};
 use uuid::Uuid;
 
 use crate::ProjectScope;
@@ -91,6 +91,7 @@ impl fmt::Display for Placeholder {
 /// `utm_term`, `utm_content`, `country`, `browser`, `browser_version`, `os`, `device` (all text).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
+    project: ProjectId,
     sql: String,
     parameters: Parameters,
 }
@@ -102,7 +103,17 @@ impl Statement {
         let project = parameters.bind(Value::Id(scope.project_id().0));
         let relation = format!("(select * from events where project_id = {project})");
         let sql = write(&relation, &mut parameters);
-        Self { sql, parameters }
+        Self {
+            project: scope.project_id(),
+            sql,
+            parameters,
+        }
+    }
+
+    /// The project that the relation is filtered by. Its id is the first parameter; a store that names projects in another way inside
+    /// binds that instead.
+    pub fn project_id(&self) -> ProjectId {
+        self.project
     }
 
     /// The text, with `$n` placeholders.

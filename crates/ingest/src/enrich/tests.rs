@@ -221,7 +221,7 @@ fn addresses_tell_the_country() {
         ("127.0.0.1", None),
         ("10.0.0.1", None),
         ("::1", None),
-        ("2001:db8::1", None),
+        ("fd00::1", None),
     ] {
         let event = AcceptedEvent {
             ip_address: Some(address.parse().unwrap()),

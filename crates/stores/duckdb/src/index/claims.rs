@@ -1,0 +1,132 @@
+//! Claims: who was first to bring an event of this id.
+//!
+//! Claims are kept by epochs of `received_at`; a look-up asks the epoch of the event and its neighbours, and an epoch is dropped whole
+//! once it and the one after it have passed. So a claim is known for one to two epochs, and the disk they take is bounded.
+
+use fjall::Keyspace;
+use model::{EventId, Timestamp, ledger::utc_day, limits};
+use uuid::Uuid;
+
+use super::{Changes, Index, keyspace_options};
+use crate::failure::Failure;
+
+/// Days of an epoch: one more than must be remembered, so that the clock of a retry may be a day off.
+const EPOCH_DAYS: i64 = limits::IDEMPOTENCY_WINDOW_DAYS + 1;
+/// Days that claims are remembered at most.
+pub(crate) const REMEMBERED_DAYS: i64 = 2 * EPOCH_DAYS;
+const KEYSPACE: &str = "claims-";
+
+/// The delivery that claims an id: a queue (folded to eight bytes) and a position in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) queue: u64,
+    pub(crate) position: u64,
+}
+
+impl Owner {
+    /// Owns the ids of events that were in the database when the index was rebuilt. No queue folds to 0.
+    pub(crate) const PAST: Self = Self { queue: 0, position: 0 };
+
+    /// A delivery by a queue.
+    pub(crate) fn delivery(queue: Uuid, position: u64) -> Self {
+        Self {
+            queue: fold(queue),
+            position,
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.queue.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.position.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        let bytes: [u8; 16] = bytes
+            .try_into()
+            .map_err(|_| Failure::Index(format!("a claim of {} bytes", bytes.len())))?;
+        // Splitting sixteen bytes in two needs no check.
+        let number = u128::from_le_bytes(bytes);
+        Ok(Self {
+            queue: number as u64,
+            position: (number >> 64) as u64,
+        })
+    }
+}
+
+/// A queue's id in eight bytes, never 0.
+pub(crate) fn fold(queue: Uuid) -> u64 {
+    let (high, low) = queue.as_u64_pair();
+    (high ^ low).max(1)
+}
+
+/// The epoch that an instant of receipt lies in.
+pub(super) fn epoch_of(received_at: Timestamp) -> i64 {
+    i64::from(utc_day(received_at)).div_euclid(EPOCH_DAYS)
+}
+
+/// The epoch of a keyspace of claims; `None` for every other keyspace.
+pub(super) fn epoch_of_keyspace(name: &str) -> Option<i64> {
+    name.strip_prefix(KEYSPACE)?.parse().ok()
+}
+
+impl Index {
+    /// Claims `id` for `owner` and says whether `owner` has it now. It has not when an earlier owner's event is stored, which `is_stored` tells:
+    /// claims of deliveries that never made it into the database count for nothing.
+    ///
+    /// `now` decides which epochs have passed.
+    pub(crate) fn claim(
+        &mut self,
+        changes: &mut Changes,
+        id: EventId,
+        received_at: Timestamp,
+        now: Timestamp,
+        owner: Owner,
+        is_stored: impl Fn(Owner) -> bool,
+    ) -> Result<bool, Failure> {
+        let epoch = epoch_of(received_at);
+        for keyspace in self.claims.range(epoch - 1..=epoch + 1).map(|(_, keyspace)| keyspace) {
+            let Some(found) = keyspace.get(id.0.as_bytes())? else {
+                continue;
+            };
+            let found = Owner::from_bytes(&found)?;
+            if found == Owner::PAST || (found != owner && is_stored(found)) {
+                return Ok(false);
+            }
+        }
+        // A claim of its own from an earlier delivery is written again: then `changes` names all that a refusal must release.
+        let keyspace = self.claims_of(epoch, epoch_of(now))?;
+        changes.batch.insert(&keyspace, *id.0.as_bytes(), owner.to_bytes());
+        changes.claimed.push((epoch, id));
+        Ok(true)
+    }
+
+    /// Gives claims up, durably: their events were refused, and whoever brings them next is first.
+    pub(crate) fn release(&mut self, claims: &[(i64, EventId)]) -> Result<(), Failure> {
+        let mut batch = self.begin().batch;
+        for (epoch, id) in claims {
+            if let Some(keyspace) = self.claims.get(epoch) {
+                batch.remove(keyspace, *id.0.as_bytes());
+            }
+        }
+        Ok(batch.commit()?)
+    }
+
+    /// The keyspace of an epoch. A new one is the occasion to drop those that have passed, seen from `epoch` and from `now` alike:
+    /// neither a clock that jumped ahead nor an old backlog makes recent claims forgotten.
+    pub(super) fn claims_of(&mut self, epoch: i64, now: i64) -> Result<Keyspace, Failure> {
+        if let Some(keyspace) = self.claims.get(&epoch) {
+            return Ok(keyspace.clone());
+        }
+        let kept = self.claims.split_off(&(epoch.min(now) - 1));
+        for (_, passed) in std::mem::replace(&mut self.claims, kept) {
+            self.database.delete_keyspace(passed)?;
+        }
+        let keyspace = self
+            .database
+            .keyspace(&format!("{KEYSPACE}{epoch}"), keyspace_options)?;
+        self.claims.insert(epoch, keyspace.clone());
+        Ok(keyspace)
+    }
+}

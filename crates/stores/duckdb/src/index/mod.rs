@@ -1,0 +1,266 @@
+//! The index: which recent ids are taken, and which number each user has. An LSM tree beside the database.
+//!
+//! Everything in it can be derived from the database, and is derived anew when the index is missing, damaged or of another
+//! time than the database ([`Identity`]). What it promises in return: a claim or a number is durable before the transaction that relies on
+//! it commits. So after a crash between the two, the redelivered event meets its own claim, and a number is never given twice.
+//!
+//! Keyspaces: `meta` (identity; next number per project), `users` (project number and user id → number), `claims-<epoch>`
+//! (event id → owner).
+
+mod claims;
+mod users;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use model::{EventId, Timestamp, limits};
+use uuid::Uuid;
+
+use claims::epoch_of;
+pub(crate) use claims::{Owner, REMEMBERED_DAYS, fold};
+use users::Numbers;
+
+use crate::failure::Failure;
+
+const IDENTITY: &str = "identity";
+const NEXT: &[u8] = b"next:";
+/// Changes per batch while the index is rebuilt: a few hundred kilobytes.
+const REBUILD_BATCH: usize = 10_000;
+
+/// Which database an index belongs to, and as of when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The database's own id, made with it.
+    pub(crate) store: Uuid,
+    /// Made at every open, written to the index first, then to the database: a copy of either from another time does not match.
+    pub(crate) session: Uuid,
+}
+
+/// The open index. Used by the writer thread alone.
+pub(crate) struct Index {
+    database: Database,
+    meta: Keyspace,
+    users: Keyspace,
+    claims: BTreeMap<i64, Keyspace>,
+    numbers: Numbers,
+}
+
+/// Changes of one batch of events, to be made durable together.
+pub(crate) struct Changes {
+    batch: OwnedWriteBatch,
+    claimed: Vec<(i64, EventId)>,
+    numbered: HashMap<u32, u32>,
+}
+
+impl Changes {
+    /// Ids that the batch claims, with their epochs, for [`Index::release`].
+    pub(crate) fn claimed(&self) -> &[(i64, EventId)] {
+        &self.claimed
+    }
+
+    /// The next free number of each project that got new ones.
+    pub(crate) fn next_numbers(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.numbered.iter().map(|(project, next)| (*project, *next))
+    }
+}
+
+impl Index {
+    /// Opens the index if it is whole and belongs to `identity`; `next_numbers` are the database's own marks (project number, next number)
+    /// below which no number may be given again. `None`: it must be rebuilt.
+    pub(crate) fn open(
+        path: &Path,
+        identity: Identity,
+        next_numbers: &HashMap<u32, u32>,
+    ) -> Result<Option<Self>, Failure> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        // A damaged file may also show as a panic inside the tree.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_files(path)));
+        let index = match opened {
+            Ok(Ok(index)) => index,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the index cannot be opened; it is made anew from the database");
+                return Ok(None);
+            }
+            Err(_) => {
+                tracing::warn!("the index is damaged; it is made anew from the database");
+                return Ok(None);
+            }
+        };
+        if !index.knows(identity)? {
+            tracing::warn!("the index belongs to another time or database; it is made anew from the database");
+            return Ok(None);
+        }
+        let behind = next_numbers
+            .iter()
+            .any(|(project, next)| index.numbers.next(*project) < *next);
+        if behind {
+            tracing::warn!("the index is older than the database; it is made anew from it");
+            return Ok(None);
+        }
+        Ok(Some(index))
+    }
+
+    /// An empty index in place of whatever lies at `path`. Belongs to nobody until [`Self::adopt`].
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::Unavailable(format!(
+                    "cannot remove the old index {}: {error}",
+                    path.display()
+                )));
+            }
+            _ => {}
+        }
+        Self::open_files(path)
+    }
+
+    fn open_files(path: &Path) -> Result<Self, Failure> {
+        let database = Database::builder(path)
+            .cache_size(limits::STORE_INDEX_CACHE_BYTES_MAX)
+            .worker_threads(1)
+            .open()?;
+        let meta = database.keyspace("meta", keyspace_options)?;
+        let users = database.keyspace("users", keyspace_options)?;
+        let mut claims = BTreeMap::new();
+        for name in database.list_keyspace_names() {
+            if let Some(epoch) = claims::epoch_of_keyspace(&name) {
+                claims.insert(epoch, database.keyspace(&name, keyspace_options)?);
+            }
+        }
+        Ok(Self {
+            numbers: Numbers::new(stored_next_numbers(&meta)?),
+            database,
+            meta,
+            users,
+            claims,
+        })
+    }
+
+    /// Whether the stored identity, or the one before it, is `identity`: a crash between writing it here and in the database leaves
+    /// the database one behind.
+    fn knows(&self, identity: Identity) -> Result<bool, Failure> {
+        let Some(stored) = self.meta.get(IDENTITY)? else {
+            return Ok(false);
+        };
+        let ids: Vec<Uuid> = stored
+            .chunks_exact(16)
+            .filter_map(|bytes| Uuid::from_slice(bytes).ok())
+            .collect();
+        Ok(ids.len() == 3 && ids[0] == identity.store && ids[1..].contains(&identity.session))
+    }
+
+    /// Makes the index belong to `identity`, durably; `before` stays known until the next call.
+    pub(crate) fn adopt(&mut self, identity: Identity, before: Uuid) -> Result<(), Failure> {
+        let mut bytes = Vec::with_capacity(48);
+        for id in [identity.store, identity.session, before] {
+            bytes.extend_from_slice(id.as_bytes());
+        }
+        self.meta.insert(IDENTITY, bytes)?;
+        Ok(self.database.persist(PersistMode::SyncData)?)
+    }
+
+    /// Starts the changes of a batch.
+    pub(crate) fn begin(&mut self) -> Changes {
+        self.numbers.trim(limits::STORE_USER_CACHE_ENTRIES_MAX);
+        Changes {
+            batch: self.database.batch().durability(Some(PersistMode::SyncData)),
+            claimed: Vec::new(),
+            numbered: HashMap::new(),
+        }
+    }
+
+    /// Makes changes durable and visible. Nothing to do is free.
+    pub(crate) fn commit(&mut self, mut changes: Changes) -> Result<(), Failure> {
+        for (project, next) in &changes.numbered {
+            changes.batch.insert(&self.meta, next_key(*project), next.to_le_bytes());
+        }
+        Ok(changes.batch.commit()?)
+    }
+
+    /// Forgets numbers that were given in memory for changes that were not committed.
+    pub(crate) fn reload_numbers(&mut self) -> Result<(), Failure> {
+        self.numbers = Numbers::new(stored_next_numbers(&self.meta)?);
+        Ok(())
+    }
+
+    /// Fills an index that [`Self::create`] made: every user with its number, then the marks below which none may be given again.
+    pub(crate) fn restore_users(
+        &mut self,
+        users: &mut dyn Iterator<Item = Result<(u32, String, u32), Failure>>,
+        next_numbers: &HashMap<u32, u32>,
+    ) -> Result<(), Failure> {
+        let mut next = next_numbers.clone();
+        let mut batch = self.database.batch();
+        for user in users {
+            let (project, user_id, number) = user?;
+            let mark = next.entry(project).or_default();
+            *mark = (*mark).max(number.saturating_add(1));
+            batch.insert(&self.users, users::key(project, &user_id), number.to_le_bytes());
+            if batch.len() >= REBUILD_BATCH {
+                std::mem::replace(&mut batch, self.database.batch()).commit()?;
+            }
+        }
+        for (project, next) in &next {
+            batch.insert(&self.meta, next_key(*project), next.to_le_bytes());
+        }
+        batch.commit()?;
+        self.numbers = Numbers::new(next);
+        Ok(())
+    }
+
+    /// Fills an index that [`Self::create`] made: ids of stored events, which are taken whoever comes.
+    pub(crate) fn restore_claims(
+        &mut self,
+        ids: &mut dyn Iterator<Item = Result<(EventId, Timestamp), Failure>>,
+    ) -> Result<(), Failure> {
+        let mut batch = self.database.batch();
+        for stored in ids {
+            let (id, received_at) = stored?;
+            let epoch = epoch_of(received_at);
+            let keyspace = self.claims_of(epoch, epoch)?;
+            batch.insert(&keyspace, *id.0.as_bytes(), Owner::PAST.to_bytes());
+            if batch.len() >= REBUILD_BATCH {
+                std::mem::replace(&mut batch, self.database.batch()).commit()?;
+            }
+        }
+        Ok(batch.commit()?)
+    }
+
+    /// Flushes to the disk.
+    pub(crate) fn persist(&self) -> Result<(), Failure> {
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+}
+
+fn keyspace_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_INDEX_MEMTABLE_BYTES_MAX)
+}
+
+fn stored_next_numbers(meta: &Keyspace) -> Result<HashMap<u32, u32>, Failure> {
+    let mut next = HashMap::new();
+    for entry in meta.prefix(NEXT) {
+        let (key, value) = entry.into_inner()?;
+        next.insert(number_of(&key[NEXT.len()..])?, number_of(&value)?);
+    }
+    Ok(next)
+}
+
+fn next_key(project: u32) -> Vec<u8> {
+    [NEXT, &project.to_le_bytes()].concat()
+}
+
+fn number_of(bytes: &[u8]) -> Result<u32, Failure> {
+    <[u8; 4]>::try_from(bytes)
+        .map(u32::from_le_bytes)
+        .map_err(|_| Failure::Index(format!("a number of {} bytes", bytes.len())))
+}
+
+#[cfg(test)]
+mod tests;

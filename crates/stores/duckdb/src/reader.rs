@@ -1,0 +1,118 @@
+//! Reads: each on a connection of its own, in a read-only transaction, bounded in number and time.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use duckdb::Connection;
+use model::limits;
+use store::StoreError;
+use tokio::sync::Semaphore;
+
+use crate::{
+    failure::Failure,
+    shared::Shared,
+    watchdog::{Watch, Watchdog},
+};
+
+/// Runs reads beside the writer.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    watchdog: Arc<Watchdog>,
+    permits: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>, watchdog: Arc<Watchdog>, timeout: Duration) -> Self {
+        Self {
+            shared,
+            watchdog,
+            permits: Arc::new(Semaphore::new(limits::QUERY_CONCURRENCY_MAX)),
+            timeout,
+        }
+    }
+
+    /// Runs `work` on a thread for blocking work. When its time is over (waiting for a place included) or the returned future is dropped,
+    /// its statement is interrupted.
+    pub(crate) async fn read<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let place = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.permits).acquire_owned()).await;
+        let Ok(place) = place else {
+            return Err(StoreError::Timeout(self.timeout));
+        };
+        let place = place.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
+        let (watch, _stop) = self.watchdog.watch(deadline);
+        let (shared, timeout) = (Arc::clone(&self.shared), self.timeout);
+        let done = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            run(&shared, watch, timeout, work)
+        });
+        done.await
+            .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("a read failed to finish: {error}"))))
+    }
+
+    /// Lets no further read begin and waits up to `wait` for those under way, which are stopped.
+    pub(crate) async fn close(&self, wait: Duration) {
+        self.watchdog.stop();
+        let all = u32::try_from(limits::QUERY_CONCURRENCY_MAX).unwrap_or(u32::MAX);
+        // Reads that do not end in time keep the file open until they do; they cannot write.
+        let _ = tokio::time::timeout(wait, self.permits.acquire_many(all)).await;
+        self.permits.close();
+    }
+}
+
+fn run<T, W>(shared: &Shared, watch: Watch, timeout: Duration, work: W) -> Result<T, StoreError>
+where
+    W: FnOnce(&Connection) -> Result<T, Failure>,
+{
+    // Declared before the connection, so dropped after it: whoever waits for the engine waits for its connections.
+    let engine = shared.engine()?;
+    let connection = engine.take()?;
+    if !watch.attach(connection.interrupt_handle()) {
+        engine.give_back(connection);
+        return Err(stopped(&watch, timeout));
+    }
+    let result = in_read_only_transaction(&connection, work);
+    let late = watch.is_late();
+    drop(watch);
+    match result {
+        Ok((value, true)) => {
+            engine.give_back(connection);
+            Ok(value)
+        }
+        Ok((value, false)) => Ok(value),
+        Err(Failure::Interrupted) if late => Err(StoreError::Timeout(timeout)),
+        Err(failure) => {
+            if matches!(failure, Failure::Fatal(_)) {
+                shared.report_broken();
+            }
+            Err(failure.into())
+        }
+    }
+}
+
+/// Runs `work`; with its result, whether the connection can be used again.
+fn in_read_only_transaction<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Failure>,
+) -> Result<(T, bool), Failure> {
+    // One snapshot for all statements of the read, and none of them can write.
+    connection.execute_batch("BEGIN TRANSACTION READ ONLY")?;
+    let result = work(connection);
+    let ended = connection.execute_batch("ROLLBACK").is_ok();
+    Ok((result?, ended))
+}
+
+fn stopped(watch: &Watch, timeout: Duration) -> StoreError {
+    if watch.is_late() {
+        StoreError::Timeout(timeout)
+    } else {
+        StoreError::Unavailable("the read was stopped".to_owned())
+    }
+}
