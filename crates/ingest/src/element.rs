@@ -47,6 +47,7 @@ macro_rules! fields {
 }
 
 fields!(
+    id,
     event_name,
     event_source,
     user_id,

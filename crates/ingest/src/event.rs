@@ -75,7 +75,12 @@ pub(crate) fn imported(
     let mut check = Check::default();
     let common = check.common(&fields);
     let anonymous_id = check.id("anonymous_id", fields.anonymous_id);
-    if common.event_id.is_none() {
+    let id = match &common.event_id {
+        Some(event_id) => Some(EventId::from_client(project_id, event_id)),
+        // Exported events whose client gave no id carry the one that the server gave.
+        None => check.event_id("id", fields.id),
+    };
+    if id.is_none() {
         check.require("event_id");
     }
     let timestamp = check.time("timestamp", fields.timestamp);
@@ -92,11 +97,11 @@ pub(crate) fn imported(
     }
     let ip_address = check.address("ip_address", fields.ip_address);
     let user_agent = check.text("user_agent", fields.user_agent);
-    let (Some(event_id), Some(timestamp), true) = (&common.event_id, timestamp, check.errors.is_empty()) else {
+    let (Some(id), Some(timestamp), true) = (id, timestamp, check.errors.is_empty()) else {
         return Err(check.errors);
     };
     Ok(AcceptedEvent {
-        id: EventId::from_client(project_id, event_id),
+        id,
         anonymous_id: anonymous_id.map(Cow::into_owned),
         timestamp,
         ip_address,
@@ -263,6 +268,15 @@ impl Check {
             self.fail(field, NOT_A_TIME);
         }
         time
+    }
+
+    fn event_id(&mut self, field: &'static str, raw: Option<&RawValue>) -> Option<EventId> {
+        let text = self.text(field, raw).filter(|text| !is_blank(text))?;
+        let id = text.trim().parse().ok();
+        if id.is_none() {
+            self.fail(field, "Must be a UUID.");
+        }
+        id
     }
 
     fn address(&mut self, field: &'static str, raw: Option<&RawValue>) -> Option<IpAddr> {

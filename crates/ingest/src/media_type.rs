@@ -9,7 +9,7 @@ pub enum MediaType<'a> {
     Json,
     /// One JSON value a line.
     Ndjson,
-    /// Nothing that binds: no header, `text/plain` (sendBeacon) or `application/octet-stream`.
+    /// Nothing that binds: no header, `text/plain` (sendBeacon), `application/octet-stream`, or what `curl -d` says of any body.
     Unspecified,
     /// Anything else.
     Other(&'a str),
@@ -35,7 +35,9 @@ impl<'a> MediaType<'a> {
         .any(is)
         {
             Self::Ndjson
-        } else if essence.is_empty() || is("text/plain") || is("application/octet-stream") {
+        } else if essence.is_empty()
+            || ["text/plain", "application/octet-stream", "application/x-www-form-urlencoded"].into_iter().any(is)
+        {
             Self::Unspecified
         } else {
             Self::Other(essence)
@@ -76,10 +78,7 @@ mod tests {
             (Some("application/octet-stream"), Unspecified),
             (Some("application/x-ndjson"), Ndjson),
             (Some("application/jsonl ; charset=utf-8"), Ndjson),
-            (
-                Some("application/x-www-form-urlencoded"),
-                Other("application/x-www-form-urlencoded"),
-            ),
+            (Some("application/x-www-form-urlencoded"), Unspecified),
             (Some("multipart/form-data; boundary=x"), Other("multipart/form-data")),
             (Some("jsön"), Other("jsön")),
             (Some("text/html"), Other("text/html")),

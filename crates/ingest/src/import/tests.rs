@@ -108,3 +108,15 @@ fn limits_hold() {
         Err(RequestError::TooLarge { limit })
     );
 }
+
+#[test]
+fn an_exported_event_without_a_client_id_keeps_the_servers() {
+    let line = r#"{"id":"01980d3c-7b5a-7c3e-9c1d-3f2a8b6e4d10","event_name":"a","timestamp":"2026-01-01T00:00:00Z"}"#;
+    let event = decode_import_line(line.as_bytes(), PROJECT, now()).unwrap();
+    assert_eq!(event.id.to_string(), "01980d3c-7b5a-7c3e-9c1d-3f2a8b6e4d10");
+    assert_eq!(event.client_event_id, None);
+    let with_both = line.replacen('{', r#"{"event_id":"mine","#, 1);
+    let event = decode_import_line(with_both.as_bytes(), PROJECT, now()).unwrap();
+    assert_eq!(event.id, EventId::from_client(PROJECT, "mine"));
+    assert!(faults(&line.replace("01980d3c", "x")).starts_with("id: Must be a UUID."));
+}
