@@ -92,17 +92,17 @@ fn day(zone: &TimeZone, at: Timestamp) -> String {
     near.into_iter().find(begun).unwrap().to_string()
 }
 
-/// The latest instant, not after the event, at which the local clock shows a whole multiple of `size` seconds, or starts to show others.
+/// The latest minute, not after the event, at which the local clock shows a whole multiple of `size` seconds, or starts to show others.
+/// Walks back minute by minute: no place here ever moved its clock within one.
 fn step(zone: &TimeZone, at: Timestamp, size: i64) -> String {
     let grid = |instant: Timestamp| {
         let offset: i64 = zone.to_offset(instant.to_jiff()).seconds().into();
         (instant.as_micros().div_euclid(1_000_000) + offset).rem_euclid(size)
     };
-    let second = Timestamp::from_micros(at.as_micros().div_euclid(1_000_000) * 1_000_000).unwrap();
-    let mut start = second;
+    let mut start = Timestamp::from_micros(at.as_micros().div_euclid(60_000_000) * 60_000_000).unwrap();
     while grid(start) != 0 {
-        let before = start.saturating_add_seconds(-1);
-        if (grid(before) + 1) % size != grid(start) {
+        let before = start.saturating_add_seconds(-60);
+        if (grid(before) + 60) % size != grid(start) {
             break; // The clock was moved here, by no whole number of steps.
         }
         start = before;
