@@ -1,0 +1,7 @@
+//! The suite of event stores on DuckDB, and what only this store promises.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod it {
+    pub mod harness;
+    pub mod suite;
+}
