@@ -36,7 +36,8 @@ pub fn start(settings: &Settings, quiet: bool) -> Result<(), String> {
         Some(level) => level.as_str(),
         None if settings.debug => "debug",
         None if quiet => "warn",
-        None => "info",
+        // What the embedded engines say of their own files interests nobody until something is wrong.
+        None => "info,fjall=warn,lsm_tree=warn",
     };
     let filter = EnvFilter::try_new(level)
         .map_err(|error| format!("RUST_LOG={level:?} is no log filter ({error}); use a level such as info or debug"))?;

@@ -186,6 +186,7 @@ impl Engine {
                 consumers: self.consumers.load(Ordering::Relaxed),
                 oldest_waiting_seconds: queue.oldest_received_at.map(|oldest| seconds(now.micros_since(oldest))),
                 dead_letters: queue.dead_letters,
+                damaged_records: queue.damaged_records,
                 bytes: queue.bytes,
             },
             events_stored: store.events,
@@ -209,6 +210,7 @@ impl Engine {
         if let Ok(queue) = self.queue().status().await {
             gauge!("simple_analytics_queue_waiting_events").set(float(queue.waiting));
             gauge!("simple_analytics_queue_dead_letters").set(float(queue.dead_letters));
+            gauge!("simple_analytics_queue_damaged_records").set(float(queue.damaged_records));
             gauge!("simple_analytics_queue_bytes").set(float(queue.bytes));
             let oldest = queue
                 .oldest_received_at

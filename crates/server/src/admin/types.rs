@@ -50,6 +50,9 @@ pub struct QueueReport {
     pub oldest_waiting_seconds: Option<f64>,
     /// Events set aside.
     pub dead_letters: u64,
+    /// Records that were found damaged on disk since the start; their bytes are kept aside.
+    #[serde(default)]
+    pub damaged_records: u64,
     /// Bytes of the queue.
     pub bytes: u64,
 }

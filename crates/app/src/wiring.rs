@@ -1,0 +1,93 @@
+//! The one place that knows every backend.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use ingest::Enricher;
+use model::{Clock, SystemClock};
+use queue::{EmbeddedOptions, EmbeddedQueue};
+use server::{Backends, Engine, limit::LocalRateLimiter};
+pub use server::{Mode as EngineMode, Running as RunningEngine};
+use store::MetaStore;
+use store_duckdb::{DuckdbStore, DuckdbOptions};
+use store_sqlite::SqliteMetaStore;
+
+use crate::config::Settings;
+
+/// Opens the stores, and starts what `mode` and the settings say. The admin socket answers when this returns.
+pub async fn start_engine(settings: &Settings, mode: EngineMode) -> anyhow::Result<RunningEngine> {
+    let meta = open_meta_store(settings).await?;
+    let engine = load_engine(settings, meta).await?;
+    Ok(server::start(engine, mode).await?)
+}
+
+/// Opens the stores and loads what the roles share.
+pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyhow::Result<Arc<Engine>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let directory = &settings.data_dir;
+    let options = EmbeddedOptions { bytes_max: settings.queue_bytes_max, ..EmbeddedOptions::default() };
+    let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
+        .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
+    let options = DuckdbOptions { memory_bytes_max: settings.store_memory_bytes_max, ..DuckdbOptions::default() };
+    let store = DuckdbStore::open(&directory.join("events"), options, Arc::clone(&clock))
+        .with_context(|| format!("cannot open the event store in {}", directory.join("events").display()))?;
+    let backends = Backends {
+        queue: (Arc::new(queue), "embedded"),
+        store: (Arc::new(store), "duckdb"),
+        meta: (meta, "sqlite"),
+        limiter: Arc::new(LocalRateLimiter::default()),
+        enricher: Arc::new(enricher(settings)?),
+        clock,
+    };
+    Ok(Engine::load(settings.server_config(), backends).await?)
+}
+
+/// Opens the metadata store; beside a running server too.
+pub async fn open_meta_store(settings: &Settings) -> anyhow::Result<Arc<dyn MetaStore>> {
+    let directory = &settings.data_dir;
+    // Keys and password hashes are inside: nobody else may look.
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
+    let file = directory.join("metadata.sqlite3");
+    let store = SqliteMetaStore::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
+    Ok(Arc::new(store))
+}
+
+/// The enricher, with the tables that are there. Without them the keys that need them stay absent.
+fn enricher(settings: &Settings) -> anyhow::Result<Enricher> {
+    let agents = read_table(settings, "user-agents.yaml")?;
+    let countries = read_table(settings, "countries.mmdb")?;
+    Enricher::new(agents.as_deref(), countries).context("cannot use the run-time tables; fetch them again, or unset RUNTIME_DIR")
+}
+
+fn read_table(settings: &Settings, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let candidates = table_directories(settings);
+    let Some(file) = candidates.iter().map(|directory| directory.join(name)).find(|file| file.exists()) else {
+        tracing::warn!(table = name, "a run-time table is missing: the keys that are read from it stay empty");
+        return Ok(None);
+    };
+    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(bytes))
+}
+
+/// Where run-time tables may be: as told, beside the binary as it is shipped, where it was built.
+fn table_directories(settings: &Settings) -> Vec<PathBuf> {
+    if let Some(directory) = &settings.runtime_dir {
+        return vec![directory.clone()];
+    }
+    let mut directories = Vec::new();
+    if let Some(binary) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+        directories.push(binary.join("../share/simple-analytics"));
+        directories.push(binary.join("share"));
+    }
+    directories.extend(option_env!("SIMPLE_ANALYTICS_SHARE_DIR").map(PathBuf::from));
+    directories
+}

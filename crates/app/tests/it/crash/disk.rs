@@ -1,0 +1,126 @@
+//! A full disk, and a store that is away.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+
+use super::journal::{Differences, Journal, settled_ledger, stored_ids};
+use crate::harness::{Server, wait_until};
+
+/// A small file system of its own, unmounted at the end. `None` where mounting is not allowed.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: &Path, megabytes: u32) -> Option<Self> {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let options = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the server may not be quite gone.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn batch(number: usize) -> (String, Vec<String>) {
+    let ids: Vec<String> = (0..200).map(|index| format!("disk-{number}-{index}")).collect();
+    // Random text, so that nothing compresses.
+    let event = |id: &String| json!({"event_name": "disk", "event_id": id, "properties": {"text": model::key::random_text(700)}});
+    (Value::Array(ids.iter().map(event).collect()).to_string(), ids)
+}
+
+#[test]
+fn a_full_disk_refuses_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(_disk) = SmallDisk::mount(folder.path(), 140) else {
+        eprintln!("SKIPPED: mounting a small file system is not allowed here");
+        return;
+    };
+    let mut server = Server::start_in(&folder.path().join("data"), &[]);
+    server.command(&["project", "update", server.project_id(), "--rate-limit-per-minute", "none"]);
+    server.restart_cleanly();
+    let ballast = folder.path().join("ballast");
+    let mut journal = Journal::default();
+    let mut refused = 0;
+    let mut next = 0;
+    let mut send = |server: &Server, journal: &mut Journal| {
+        let (body, ids) = batch(next);
+        next += 1;
+        let answer = server.post("/api/events/batch/", server.public_key(), "application/json", body.as_bytes());
+        match answer.status {
+            202 => journal.promise(ids),
+            503 => {
+                assert_eq!(answer.json()["code"], "not_durable", "{}", answer.text);
+                assert!(answer.header("retry-after").parse::<u64>().is_ok());
+                assert!(!answer.text.contains("data/") && !answer.text.contains("os error"), "{}", answer.text);
+            }
+            status => panic!("{status}: {}", answer.text),
+        }
+        answer.status
+    };
+    assert_eq!(send(&server, &mut journal), 202);
+    // The rest of the disk is taken by somebody else.
+    fill(&ballast);
+    for _ in 0..20 {
+        refused += u32::from(send(&server, &mut journal) == 503);
+    }
+    assert_eq!(refused, 20, "a full disk must refuse");
+    // Reading still answers.
+    server.read("/api/events/names/");
+    server.kill_and_restart();
+    assert_eq!(send(&server, &mut journal), 503);
+    std::fs::remove_file(&ballast).expect("removed");
+    wait_until("the server to take events again", || {
+        if send(&server, &mut journal) == 202 { Ok(()) } else { Err("still refusing".to_owned()) }
+    });
+    settled_ledger(&server);
+    assert_eq!(journal.compare(stored_ids(&server)), Differences::default());
+}
+
+/// Writes a file until the disk has nothing left.
+fn fill(path: &Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).expect("a file");
+    let block = vec![7_u8; 64 * 1024];
+    while file.write_all(&block).is_ok() {}
+    while file.write_all(&block[..512]).is_ok() {}
+}
+
+#[test]
+fn events_wait_while_the_store_is_away_then_arrive() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = folder.path().join("data");
+    // The store alone is on the small disk: the queue keeps its promise on the large one.
+    let Some(_disk) = SmallDisk::mount(&data_dir.join("events"), 60) else {
+        eprintln!("SKIPPED: mounting a small file system is not allowed here");
+        return;
+    };
+    let mut server = Server::start_in(&data_dir, &[]);
+    server.command(&["project", "update", server.project_id(), "--rate-limit-per-minute", "none"]);
+    server.restart_cleanly();
+    let ballast = data_dir.join("events/ballast");
+    fill(&ballast);
+    let mut journal = Journal::default();
+    for number in 0..20 {
+        let (body, ids) = batch(number);
+        let answer = server.post("/api/events/batch/", server.public_key(), "application/json", body.as_bytes());
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        journal.promise(ids);
+    }
+    wait_until("the worker to be refused by the store", || {
+        let text = server.request("GET", "/metrics", &[], b"").text;
+        let retries = text.lines().find_map(|line| line.strip_prefix("simple_analytics_store_retries_total "));
+        if retries.is_some_and(|count| count != "0") { Ok(()) } else { Err(text) }
+    });
+    std::fs::remove_file(&ballast).expect("removed");
+    let ledger = settled_ledger(&server);
+    assert_eq!((&ledger["stored"], &ledger["dead_lettered"]), (&json!(4_000), &json!(0)), "{ledger}");
+    assert_eq!(journal.compare(stored_ids(&server)), Differences::default());
+}

@@ -1,0 +1,258 @@
+//! The real binary in a folder of its own, on a free loopback port, and a client to talk to it.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up: generous, because machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The binary under test.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simple-analytics"));
+    // Nothing of the environment that runs the tests reaches the binary.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    /// The first start's project.
+    pub project: Value,
+    /// Where its data are.
+    pub data_dir: PathBuf,
+    arguments: Vec<String>,
+    _folder: Option<TempDir>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+    }
+
+    /// A header as text, or "".
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a text header"))
+    }
+}
+
+impl Server {
+    /// Starts a server in a new folder.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server in a new folder with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("data");
+        let mut server = Self::start_in(&data_dir, arguments);
+        server._folder = Some(folder);
+        server
+    }
+
+    /// Starts a server on existing data.
+    pub fn start_in(data_dir: &Path, arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let (child, document) = spawn(data_dir, &arguments);
+        let project = match document["first_start"]["project"].clone() {
+            Value::Null => first_project(data_dir),
+            project => project,
+        };
+        let url = document["url"].as_str().expect("a URL").to_owned();
+        Self { child, url, project, data_dir: data_dir.to_owned(), arguments, _folder: None }
+    }
+
+    /// Kills the server at once (SIGKILL) and starts it again on the same data.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// SIGTERM; returns whether the exit code was 0 and how long it took.
+    pub fn stop(&mut self) -> (bool, Duration) {
+        let started = Instant::now();
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        let status = self.child.wait().expect("ended");
+        (status.success(), started.elapsed())
+    }
+
+    /// Starts again on the same data; the port may be another.
+    pub fn restart(&mut self) {
+        let (child, document) = spawn(&self.data_dir, &self.arguments);
+        self.child = child;
+        self.url = document["url"].as_str().expect("a URL").to_owned();
+    }
+
+    /// SIGTERM, then a start on the same data: settings that were changed are in force at once.
+    pub fn restart_cleanly(&mut self) {
+        assert!(self.stop().0, "exit code 0");
+        self.restart();
+    }
+
+    /// More arguments for the next start.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    }
+
+    pub fn public_key(&self) -> &str {
+        self.project["public_api_key"].as_str().expect("a key")
+    }
+
+    pub fn private_key(&self) -> &str {
+        self.project["private_api_key"].as_str().expect("a key")
+    }
+
+    pub fn project_id(&self) -> &str {
+        self.project["id"].as_str().expect("an id")
+    }
+
+    /// Runs a command beside this server; panics unless it exits with 0; returns its JSON.
+    pub fn command(&self, arguments: &[&str]) -> Value {
+        command_in(&self.data_dir, arguments)
+    }
+
+    /// Sends one event with the project's key.
+    pub fn send(&self, event: &Value) -> Answer {
+        self.post("/api/events/ingest/", self.public_key(), "application/json", event.to_string().as_bytes())
+    }
+
+    /// Sends a body with a key.
+    pub fn post(&self, path: &str, key: &str, content_type: &str, body: &[u8]) -> Answer {
+        let bearer = format!("Bearer {key}");
+        self.request("POST", path, &[("authorization", &bearer), ("content-type", content_type)], body)
+    }
+
+    /// Reads with the project's private key; panics unless it answers 200.
+    pub fn read(&self, path: &str) -> Value {
+        let answer = self.get(path, self.private_key());
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Reads with a key.
+    pub fn get(&self, path: &str, key: &str) -> Answer {
+        self.request("GET", path, &[("authorization", &format!("Bearer {key}"))], b"")
+    }
+
+    /// Sends any request.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        request(&format!("{}{path}", self.url), method, headers, body).expect("an answer")
+    }
+
+    /// Waits until the query endpoint has `count` events in a range that holds all of the tests' times.
+    pub fn wait_for_events(&self, count: u64) -> Value {
+        let path = "/api/events/query/?start_date=2020-01-01&end_date=2029-12-31&page_size=1000";
+        wait_until(&format!("{count} stored events"), || {
+            let page = self.read(path);
+            if page["count"].as_u64() >= Some(count) { Ok(page) } else { Err(page["count"].to_string()) }
+        })
+    }
+
+    /// The ledger of the project, as `event_status` shows it.
+    pub fn ledger(&self) -> Value {
+        let status = self.command(&["event_status"]);
+        let projects = status["projects"].as_array().expect("projects");
+        projects.iter().find(|project| project["id"] == self.project["id"]).expect("the project")["ledger"].clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended: nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends any request; `Err` when the connection fails.
+pub fn request(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_global(Some(PATIENCE))
+        .allow_non_standard_methods(true)
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let sends_body = !matches!(method, "GET" | "HEAD" | "OPTIONS");
+    let mut response = if sends_body {
+        agent.run(request.body(body).expect("a request"))?
+    } else {
+        agent.run(request.body(()).expect("a request"))?
+    };
+    let mut text = String::new();
+    response.body_mut().as_reader().read_to_string(&mut text)?;
+    Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text })
+}
+
+/// Tries `attempt` until it succeeds; panics with its last complaint when [`PATIENCE`] is over.
+pub fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(complaint) if started.elapsed() > PATIENCE => panic!("waited for {what}: {complaint}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Runs a command with `--json` on a data directory; panics unless it exits with 0.
+pub fn command_in(data_dir: &Path, arguments: &[&str]) -> Value {
+    let output = binary().arg("--json").arg("--data-dir").arg(data_dir).args(arguments).output().expect("runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {out}{err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}{err}"))
+}
+
+fn first_project(data_dir: &Path) -> Value {
+    command_in(data_dir, &["project", "list"])[0].clone()
+}
+
+fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
+    let mut child = binary()
+        .args(["--json", "serve", "--listen", "127.0.0.1:0", "--ip-rate-limit-per-minute", "0", "--data-dir"])
+        .arg(data_dir)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let out = child.stdout.take().expect("standard output");
+    let first = serde_json::Deserializer::from_reader(out).into_iter::<Value>().next();
+    match first {
+        Some(Ok(document)) => (child, document),
+        other => {
+            let status = child.wait().expect("ended");
+            panic!("the server did not start ({status}): {other:?}")
+        }
+    }
+}

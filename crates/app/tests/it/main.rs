@@ -1,0 +1,5 @@
+//! The real binary, tried from outside.
+
+mod contract;
+mod crash;
+mod harness;
