@@ -60,6 +60,8 @@ pub const QUEUE_SEGMENT_BYTES: u64 = 32 * 1024 * 1024;
 pub const QUEUE_MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that the embedded queue reads from disk at once: about two batches of the store.
 pub const QUEUE_READ_CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// How long the embedded queue's writer lets appends gather before a flush, once two wait: as long as a flush on a fast disk.
+pub const QUEUE_GATHER_WAIT: Duration = Duration::from_micros(100);
 /// Appends that wait for the embedded queue's disk at once; further ones wait for their turn in order. Two of the largest batches.
 pub const QUEUE_APPEND_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
 /// One append as bytes on disk: a batch of the largest size, every event with all that the server adds to it.

@@ -81,6 +81,7 @@ pub(super) fn recover(files: &Arc<dyn FileSystem>, directory: &Path) -> Result<R
         damage,
         segments: VecDeque::new(),
         unread: None,
+        buffer: Vec::new(),
     };
     recovery.find_missing(&candidates);
     let ends = Ends::new(&candidates);
@@ -158,7 +159,10 @@ fn candidate(files: &dyn FileSystem, base: u64, path: PathBuf) -> Result<Candida
     let file = files.open(&path).map_err(CandidateError::Io)?;
     let length = file.length().map_err(CandidateError::Io)?;
     let head_bytes = SEGMENT_HEADER_BYTES.min(usize::try_from(length).unwrap_or(usize::MAX));
-    let head = read_range(&*file, 0, head_bytes).map_err(CandidateError::Io)?;
+    let mut head = vec![0; head_bytes];
+    if head_bytes > 0 {
+        read_range(&*file, 0, &mut head).map_err(CandidateError::Io)?;
+    }
     let header = match SegmentHeader::decode(&head) {
         Ok(header) if header.base == base => Some(header),
         Ok(_) | Err(HeaderError::Damaged) => None,
@@ -209,13 +213,11 @@ struct Recovery {
     damage: DamageLog,
     segments: VecDeque<Segment>,
     unread: Option<Cursor>,
+    /// One segment's bytes; kept from one to the next, since fresh memory is most of what reading costs.
+    buffer: Vec<u8>,
 }
 
 impl Recovery {
-    fn watermark(&self) -> u64 {
-        self.content.map_or(0, |content| content.watermark)
-    }
-
     /// Notes segments that others speak of and that are not there, unless they were acknowledged.
     fn find_missing(&mut self, candidates: &[Candidate]) {
         // Without the checkpoint nobody knows what was acknowledged: the oldest segment's neighbour may be gone rightly.
@@ -241,19 +243,21 @@ impl Recovery {
     /// Takes a segment in.
     fn add(&mut self, candidate: Candidate, end: Option<u64>, newest: bool) -> Result<(), OpenError> {
         let length = usize::try_from(candidate.length).unwrap_or(usize::MAX);
-        let bytes = match length {
-            0 => Vec::new(),
-            _ => read_range(&*candidate.file, 0, length)
-                .map_err(|source| OpenError::io("read", &candidate.path, source))?,
-        };
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0);
+        }
+        let bytes = &mut self.buffer[..length];
+        if length > 0 {
+            read_range(&*candidate.file, 0, bytes).map_err(|source| OpenError::io("read", &candidate.path, source))?;
+        }
         let durable_end = self.content.map_or(0, |content| content.durable_end);
         let found = survey(&Evidence {
             seed: self.seed,
             base: candidate.base,
-            bytes: &bytes,
+            bytes,
             end,
             durable_end: if newest { durable_end } else { 0 },
-            watermark: self.watermark(),
+            watermark: self.content.map_or(0, |content| content.watermark),
         });
         self.note(&candidate, &found, newest);
         if newest

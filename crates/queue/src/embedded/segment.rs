@@ -95,12 +95,11 @@ pub(super) fn base_of(name: &str) -> Option<u64> {
     u64::from_str_radix(hex, 16).ok()
 }
 
-/// Reads a range of a file. Blocks that the medium refuses read as zeros, which the walk then meets as damage.
+/// Fills `bytes` from `offset` on. Blocks that the medium refuses read as zeros, which the walk then meets as damage.
 /// Fails when nothing at all can be read.
-pub(super) fn read_range(file: &dyn DataFile, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let Err(first_error) = file.read_exact_at(&mut bytes, offset) else {
-        return Ok(bytes);
+pub(super) fn read_range(file: &dyn DataFile, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let Err(first_error) = file.read_exact_at(bytes, offset) else {
+        return Ok(());
     };
     let mut any = false;
     for (index, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
@@ -109,5 +108,5 @@ pub(super) fn read_range(file: &dyn DataFile, offset: u64, length: usize) -> io:
             Err(_) => block.fill(0),
         }
     }
-    if any { Ok(bytes) } else { Err(first_error) }
+    if any { Ok(()) } else { Err(first_error) }
 }

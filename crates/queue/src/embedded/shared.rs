@@ -144,16 +144,18 @@ impl Shared {
     fn read(&self, stretch: &Stretch) -> io::Result<Contents> {
         let whole = usize::try_from(stretch.bytes - stretch.cursor.offset).map_err(io::Error::other)?;
         let chunk = self.options.read_chunk_bytes.min(whole);
-        let contents = self.examine(
-            stretch,
-            read_range(&*stretch.file, stretch.cursor.offset, chunk)?,
-            chunk == whole,
-        );
+        let contents = self.read_bytes(stretch, chunk, chunk == whole)?;
         // A record longer than the chunk, or damage that may reach beyond it, needs the rest of the segment.
         if chunk < whole && (contents.records.is_empty() || contents.open_damage) {
-            return Ok(self.examine(stretch, read_range(&*stretch.file, stretch.cursor.offset, whole)?, true));
+            return self.read_bytes(stretch, whole, true);
         }
         Ok(contents)
+    }
+
+    fn read_bytes(&self, stretch: &Stretch, length: usize, whole: bool) -> io::Result<Contents> {
+        let mut bytes = vec![0; length];
+        read_range(&*stretch.file, stretch.cursor.offset, &mut bytes)?;
+        Ok(self.examine(stretch, bytes, whole))
     }
 
     /// Takes the records out of bytes read at the cursor; with `whole` they reach to the end of the segment.
