@@ -1,4 +1,5 @@
 //! The embedded queue from outside: the suite of every queue, and what only it promises.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure here is a failed test")]
 
 mod it {
     pub mod common;
@@ -7,5 +8,6 @@ mod it {
     pub mod faults;
     pub mod kill;
     pub mod model;
+    pub mod record;
     pub mod simulated;
 }

@@ -1,6 +1,6 @@
 //! Damaged files: what is lost is told, and nothing else is lost.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use proptest::prelude::*;
 use queue::{EventQueue, OpenError, Record};
@@ -53,7 +53,7 @@ fn missing(numbers: &[usize]) -> u64 {
     (RECORDS - numbers.len()) as u64
 }
 
-fn change(files: &SimulatedFiles, path: &PathBuf, with: impl FnOnce(&mut Vec<u8>)) {
+fn change(files: &SimulatedFiles, path: &Path, with: impl FnOnce(&mut Vec<u8>)) {
     let mut content = files.content(path);
     with(&mut content);
     files.set_content(path, content);
@@ -290,7 +290,7 @@ async fn what_is_not_ours_is_refused_with_its_name() {
 
     let _first = open(&files);
     let second = try_open(&files, options());
-    assert!(matches!(second, Err(OpenError::Locked(path)) if path == PathBuf::from(DIRECTORY)));
+    assert!(matches!(second, Err(OpenError::Locked(path)) if path == Path::new(DIRECTORY)));
 }
 
 #[derive(Clone, Debug)]

@@ -1,4 +1,7 @@
 //! What every event queue must do. An adapter implements [`Harness`] and calls [`crate::queue_suite!`] once.
+#![expect(missing_docs, reason = "a test's name says what the queue must do")]
+
+mod harness;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -6,28 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use model::{ProjectId, Tally};
-use queue::{Delivery, EventQueue, Position, QueueError, QueueStatus, Record};
+use model::Tally;
+use queue::{Position, QueueError, QueueStatus, Record};
 
+pub use self::harness::{
+    Harness, MOMENT, PATIENCE, SMALL_BYTES, assert_nothing_comes, contents, positions, read_exactly, record, records,
+};
 use crate::build;
-
-/// Long enough for any machine; a test that waits it out has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Long enough to see that nothing comes, short enough to be waited for.
-const MOMENT: Duration = Duration::from_millis(50);
-/// Bytes that the queue of [`Harness::open_small`] holds at least and at most: a few hundred small records.
-pub const SMALL_BYTES: u64 = 256 * 1024;
-
-/// One queue that can be opened again and again.
-#[async_trait]
-pub trait Harness: Send + Sync {
-    /// Opens the queue; what was opened before has been dropped.
-    async fn open(&self) -> Arc<dyn EventQueue>;
-
-    /// The same, with room for about [`SMALL_BYTES`].
-    async fn open_small(&self) -> Arc<dyn EventQueue>;
-}
 
 /// Makes a test of every function of [`mod@crate::suites::queue`]; `$harness` is evaluated once per test.
 #[macro_export]
@@ -64,51 +52,6 @@ macro_rules! queue_suite {
     };
 }
 
-/// The record of an event of a project, different for every number.
-pub fn record(project_id: ProjectId, number: u64) -> Record {
-    Record::event(build::accepted_event(project_id, u128::from(number))).expect("event encodes")
-}
-
-/// Records of project 1 with these numbers.
-pub fn records(numbers: std::ops::Range<u64>) -> Vec<Record> {
-    numbers.map(|number| record(build::project(1), number)).collect()
-}
-
-/// Reads until `count` records have come.
-///
-/// # Panics
-/// When they do not come within [`PATIENCE`].
-pub async fn read_exactly(queue: &dyn EventQueue, count: usize) -> Vec<Delivery> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut deliveries = Vec::new();
-    while deliveries.len() < count {
-        assert!(
-            Instant::now() < deadline,
-            "{} of {count} records came",
-            deliveries.len()
-        );
-        let more = queue.read(count - deliveries.len(), PATIENCE).await.expect("read");
-        deliveries.extend(more);
-    }
-    deliveries
-}
-
-/// Asserts that nothing comes.
-pub async fn assert_nothing_comes(queue: &dyn EventQueue) {
-    let more = queue.read(10, MOMENT).await.expect("read");
-    assert!(more.is_empty(), "{more:?}");
-}
-
-/// The positions of deliveries.
-pub fn positions(deliveries: &[Delivery]) -> Vec<Position> {
-    deliveries.iter().map(|delivery| delivery.position).collect()
-}
-
-fn contents(deliveries: &[Delivery]) -> Vec<Record> {
-    deliveries.iter().map(|delivery| delivery.record.clone()).collect()
-}
-
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn the_id_is_the_same_when_opened_again(harness: &dyn Harness) {
     let queue = harness.open().await;
     let id = queue.id();
@@ -117,7 +60,6 @@ pub async fn the_id_is_the_same_when_opened_again(harness: &dyn Harness) {
     assert_eq!(harness.open().await.id(), id);
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn records_come_whole_and_in_order(harness: &dyn Harness) {
     let queue = harness.open().await;
     let tally = Tally {
@@ -144,7 +86,6 @@ pub async fn records_come_whole_and_in_order(harness: &dyn Harness) {
     assert!(deliveries.windows(2).all(|pair| pair[0].position < pair[1].position));
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn an_empty_append_is_nothing(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(Vec::new()).await.expect("append");
@@ -153,7 +94,6 @@ pub async fn an_empty_append_is_nothing(harness: &dyn Harness) {
     assert_nothing_comes(&*queue).await;
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn reading_waits_for_the_first_record(harness: &dyn Harness) {
     let queue = harness.open().await;
     let reader = tokio::spawn({
@@ -166,7 +106,6 @@ pub async fn reading_waits_for_the_first_record(harness: &dyn Harness) {
     assert_eq!(contents(&reader.await.expect("reader")), records(0..1));
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn reading_an_empty_queue_ends_with_its_wait(harness: &dyn Harness) {
     let queue = harness.open().await;
     let started = Instant::now();
@@ -175,7 +114,6 @@ pub async fn reading_an_empty_queue_ends_with_its_wait(harness: &dyn Harness) {
     assert!(elapsed >= MOMENT && elapsed < PATIENCE, "{elapsed:?}");
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn nothing_is_delivered_twice_to_one_process(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..5)).await.expect("append");
@@ -187,7 +125,6 @@ pub async fn nothing_is_delivered_twice_to_one_process(harness: &dyn Harness) {
     assert_eq!(queue.status().await.expect("status").delivered, 0);
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn what_is_not_acknowledged_comes_again_after_reopening(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..20)).await.expect("append");
@@ -213,7 +150,6 @@ pub async fn what_is_not_acknowledged_comes_again_after_reopening(harness: &dyn 
     assert_eq!(queue.status().await.expect("status").waiting, 0);
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn positions_are_never_given_twice(harness: &dyn Harness) {
     let mut last = Position(0);
     for round in 0..4 {
@@ -235,7 +171,6 @@ pub async fn positions_are_never_given_twice(harness: &dyn Harness) {
     }
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn acknowledging_again_or_the_unknown_changes_nothing(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..4)).await.expect("append");
@@ -255,7 +190,6 @@ pub async fn acknowledging_again_or_the_unknown_changes_nothing(harness: &dyn Ha
     assert_nothing_comes(&*queue).await;
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn returned_records_come_first_and_in_order(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..8)).await.expect("append");
@@ -274,7 +208,6 @@ pub async fn returned_records_come_first_and_in_order(harness: &dyn Harness) {
     assert_eq!(positions(&again[..2]), [deliveries[1].position, deliveries[3].position]);
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn nothing_overtakes_a_returned_record(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..3)).await.expect("append");
@@ -289,7 +222,6 @@ pub async fn nothing_overtakes_a_returned_record(harness: &dyn Harness) {
     assert_eq!(again[0].attempt, 2);
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn dead_letters_are_kept_with_their_reason(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..3)).await.expect("append");
@@ -334,7 +266,6 @@ pub async fn dead_letters_are_kept_with_their_reason(harness: &dyn Harness) {
     assert_eq!(queue.dead_letters(1).await.expect("dead letters").len(), 1);
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn a_full_queue_refuses_and_recovers(harness: &dyn Harness) {
     let queue = harness.open_small().await;
     let mut kept = 0;
@@ -371,7 +302,6 @@ pub async fn a_full_queue_refuses_and_recovers(harness: &dyn Harness) {
     assert_eq!(contents(&read_exactly(&*queue, 10).await), records(0..10));
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn concurrent_appends_are_each_kept_together(harness: &dyn Harness) {
     const TASKS: u64 = 32;
     const APPENDS: u64 = 10;
@@ -414,7 +344,6 @@ pub async fn concurrent_appends_are_each_kept_together(harness: &dyn Harness) {
     }
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn concurrent_readers_share_the_records(harness: &dyn Harness) {
     const COUNT: u64 = 400;
     let queue = harness.open().await;
@@ -454,7 +383,6 @@ pub async fn concurrent_readers_share_the_records(harness: &dyn Harness) {
     );
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn the_status_tells_events_by_project(harness: &dyn Harness) {
     let queue = harness.open().await;
     let empty = queue.status().await.expect("status");
@@ -508,7 +436,6 @@ pub async fn the_status_tells_events_by_project(harness: &dyn Harness) {
     assert_eq!(told(queue.status().await.expect("status")), (0, HashMap::new(), None));
 }
 
-#[expect(missing_docs, reason = "the name says what the queue must do")]
 pub async fn a_closed_queue_refuses_appends(harness: &dyn Harness) {
     let queue = harness.open().await;
     queue.append(records(0..2)).await.expect("append");
