@@ -61,8 +61,8 @@ pub(crate) fn candidate(
     }
 }
 
-/// Judges one line of an import: as an event of the contract, but its id is required, its own time stands uncorrected,
-/// and address and user agent are those of the line.
+/// Judges one line of an import: as an event of the contract, but an id and a time are required, the time stands
+/// uncorrected, and address and user agent are those of the line.
 pub(crate) fn imported(
     element: Element<'_>,
     project_id: ProjectId,

@@ -8,8 +8,8 @@ use crate::{
     json,
 };
 
-/// Reads NDJSON of import lines: the contract's fields with `event_id` and `timestamp` required, and `ip_address` and
-/// `user_agent` from the line. One result per line that is not blank, in order; the same line gives the same event
+/// Reads NDJSON of import lines: the contract's fields with `timestamp` and one of `event_id` and `id` (a UUID: the server's own,
+/// of an exported event whose client gave none) required, and `ip_address` and `user_agent` from the line. One result per line that is not blank, in order; the same line gives the same event
 /// always. At most [`limits::BATCH_EVENTS_MAX`] lines and [`limits::BATCH_BODY_BYTES_MAX`] bytes.
 pub fn decode_import(
     body: &[u8],

@@ -36,7 +36,13 @@ impl<'a> MediaType<'a> {
         {
             Self::Ndjson
         } else if essence.is_empty()
-            || ["text/plain", "application/octet-stream", "application/x-www-form-urlencoded"].into_iter().any(is)
+            || [
+                "text/plain",
+                "application/octet-stream",
+                "application/x-www-form-urlencoded",
+            ]
+            .into_iter()
+            .any(is)
         {
             Self::Unspecified
         } else {

@@ -64,6 +64,15 @@ fn deflate_is_read_with_and_without_the_zlib_frame() {
 }
 
 #[test]
+fn a_bare_stream_that_begins_like_zlib_is_read_too() {
+    // A stored block of 0x0301 bytes whose head, 78 01, is also a zlib header; behind it zlib finds a few characters, then garbage.
+    let text = [TEXT, &vec![b' '; 0x0301 - TEXT.len()]].concat();
+    let last_block = [0x01, 0x00, 0x00, 0xff, 0xff];
+    let stream = [&[0x78, 0x01, 0x03, 0xfe, 0xfc], text.as_slice(), &last_block].concat();
+    assert_eq!(decode(&stream, Some("deflate"), LIMIT).as_deref(), Ok(text.as_slice()));
+}
+
+#[test]
 fn gzip_is_known_by_its_first_bytes_and_may_have_several_members() {
     let mut compressed = compress(&TEXT[..20], Encoding::Gzip);
     compressed.extend(compress(&TEXT[20..], Encoding::Gzip));

@@ -32,8 +32,37 @@ impl Countries {
     pub fn country(&self, address: IpAddr) -> Option<String> {
         // A row that cannot be read says as little as none.
         let row: Row<'_> = self.0.as_ref()?.lookup(address).ok()?.decode().ok()??;
-        let code = row.country_code.or_else(|| row.country?.iso_code)?;
+        row.code()
+    }
+}
+
+impl Row<'_> {
+    fn code(&self) -> Option<String> {
+        let code = self
+            .country_code
+            .or(self.country.as_ref().and_then(|country| country.iso_code))?;
         let is_code = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic());
         is_code.then(|| code.to_ascii_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_shapes_of_rows_are_read_and_only_codes_are_told() {
+        for (row, expected) in [
+            (r#"{"country_code":"de"}"#, Some("DE")),
+            (r#"{"country":{"iso_code":"NZ","names":{}},"continent":{}}"#, Some("NZ")),
+            (r#"{"country_code":"DEU"}"#, None),
+            (r#"{"country_code":"1x"}"#, None),
+            (r#"{"country_code":""}"#, None),
+            (r#"{"country":{}}"#, None),
+            ("{}", None),
+        ] {
+            let row: Row<'_> = serde_json::from_str(row).unwrap();
+            assert_eq!(row.code().as_deref(), expected);
+        }
     }
 }

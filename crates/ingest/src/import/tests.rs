@@ -65,7 +65,8 @@ fn id_and_credible_time_are_required() {
 #[test]
 fn a_broken_line_is_its_own_fault_and_blank_ones_do_not_count() {
     let good = r#"{"event_id":"1","event_name":"a","timestamp":"2020-01-01T00:00:00Z"}"#;
-    let body = format!("\n{good}\r\n\n{{\"event_id\":\n[]\n{good}");
+    let nul = good.replace(r#""a""#, r#""\u0000""#);
+    let body = format!("\u{feff}\n{good}\r\n\n{{\"event_id\":\n[]\n{good}\n{nul}");
     let results = decode_import(body.as_bytes(), PROJECT, now()).unwrap();
     let told: Vec<_> = results
         .iter()
@@ -83,6 +84,7 @@ fn a_broken_line_is_its_own_fault_and_blank_ones_do_not_count() {
             Err("event: Is not valid JSON: EOF while parsing a value at line 1 column 12.".to_owned()),
             Err("event: Must be an object, but is an array.".to_owned()),
             Ok("a"),
+            Ok("\u{fffd}"),
         ]
     );
     assert_eq!(results[0], results[3]);

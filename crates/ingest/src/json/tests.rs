@@ -106,6 +106,8 @@ fn nesting_stops_at_the_limit() {
         properties(&nested(limits::JSON_DEPTH_MAX + 1)),
         Err("Must not nest deeper than 100 levels.".to_owned())
     );
+    let side_by_side = format!("{{\"a\":[{}0]}}", "[],{},".repeat(limits::JSON_DEPTH_MAX));
+    assert!(properties(&side_by_side).is_ok());
 }
 
 #[test]

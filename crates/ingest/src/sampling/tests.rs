@@ -102,6 +102,20 @@ fn a_time_window_is_the_first_share_of_each_minute() {
 fn a_users_place_is_fixed_for_ever_and_differs_between_projects() {
     // First 53 bits of SHA-256(16 bytes of the id, then "user-1"), computed with another implementation.
     assert_eq!(place_of_user(PROJECT, "user-1").to_string(), EXPECTED_PLACE);
+    let place: f64 = EXPECTED_PLACE.parse().unwrap();
+    let kept = |rate| {
+        keeps(
+            sampling(SamplingStrategy::Deterministic, rate),
+            PROJECT,
+            Some("user-1"),
+            at("2026-01-31"),
+            0.5,
+        )
+    };
+    assert_eq!(
+        [kept(place - 1e-9), kept(place), kept(place + 1e-9)],
+        [false, false, true]
+    );
     assert_ne!(
         place_of_user(PROJECT, "user-1"),
         place_of_user(ProjectId(Uuid::from_u128(8)), "user-1")
