@@ -43,11 +43,11 @@ impl Format {
 /// numbers keep their spelling.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImportEvent {
-    /// The id that an export wrote: the event's own where no client gave it one.
+    /// The id that an export wrote; it counts where no client gave the event one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// As in the contract; derived from content where the file has none.
-    #[serde(default)]
+    /// As in the contract; derived from content where the file has neither it nor `id`. Empty = none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub event_id: String,
     /// As in the contract.
     #[serde(default)]
@@ -76,6 +76,21 @@ pub struct ImportEvent {
     /// The visitor's user agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+}
+
+impl ImportEvent {
+    /// Sees to it that the event has an id: the file's, the exporting server's, or the one that `derive` makes of the content.
+    fn identify(&mut self, derive: impl FnOnce() -> String) {
+        // The id of an event is a UUID; whatever else a file calls `id` is the client's name for the event.
+        if let Some(id) = self.id.take_if(|id| id.parse::<uuid::Uuid>().is_err())
+            && self.event_id.is_empty()
+        {
+            self.event_id = id;
+        }
+        if self.event_id.is_empty() && self.id.is_none() {
+            self.event_id = derive();
+        }
+    }
 }
 
 /// A JSON object as text.

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod admin_client;
+mod bench;
 mod commands;
 mod config;
 mod engine;

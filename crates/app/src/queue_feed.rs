@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use model::{LedgerTotals, ProjectId, limits::IMPORT_LINES_PER_REQUEST};
+use model::{LedgerTotals, ProjectId, Timestamp, limits::IMPORT_LINES_PER_REQUEST};
 use server::admin::types::{ProcessRequest, StatusReport};
 use tokio::time::Instant;
 
@@ -28,6 +28,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Line {
     /// From 1.
     pub line: u64,
+    /// The event's time, where it can be read.
+    pub timestamp: Option<Timestamp>,
     /// An `ImportLine`, or the reason of its refusal.
     pub json: Result<Vec<u8>, String>,
 }
@@ -82,7 +84,7 @@ impl<'a> Feed<'a> {
     /// Sends a batch; all of it is durable when this returns. Returns the refused lines with their reasons.
     pub async fn send(&mut self, batch: Vec<Line>) -> anyhow::Result<Vec<(u64, String)>> {
         let mut refused = Vec::new();
-        for Line { line, json } in batch {
+        for Line { line, json, .. } in batch {
             match json {
                 Err(reason) => refused.push((line, reason)),
                 Ok(json) => {

@@ -15,7 +15,9 @@ fn serve(path: &Path, status: u16, answer: fn(&str, &[u8]) -> String) {
             let service = service_fn(move |request: Request<Incoming>| async move {
                 let line = format!("{} {}", request.method(), request.uri());
                 let body = request.into_body().collect().await.unwrap().to_bytes();
-                let response = Response::builder().status(status).body(Full::new(Bytes::from(answer(&line, &body))));
+                let response = Response::builder()
+                    .status(status)
+                    .body(Full::new(Bytes::from(answer(&line, &body))));
                 Ok::<_, Infallible>(response.unwrap())
             });
             tokio::spawn(server_http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -48,7 +50,10 @@ async fn calls_carry_their_requests_and_read_their_answers() {
     let project = ProjectId(uuid::Uuid::from_u128(1));
     let report = client.import(project, Bytes::from_static(b"{}\n")).await.unwrap();
     assert_eq!((report.accepted, report.rejected[0].error.as_str()), (1, "no"));
-    assert_eq!(client.delete_events(project).await.unwrap(), DeletedEvents { deleted: 3 });
+    assert_eq!(
+        client.delete_events(project).await.unwrap(),
+        DeletedEvents { deleted: 3 }
+    );
     let query = ExportQuery {
         project: "p".to_owned(),
         from: Some("2026".to_owned()),
@@ -94,7 +99,10 @@ async fn an_export_that_breaks_off_is_an_error() {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 4096]).await.unwrap();
         // A chunk, then the end of the connection instead of the last chunk.
-        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+            .await
+            .unwrap();
     });
     let mut stream = AdminClient::new(socket).export(&ExportQuery::default()).await.unwrap();
     assert_eq!(stream.next().await.unwrap(), Some(Bytes::from_static(b"one\n")));

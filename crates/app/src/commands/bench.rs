@@ -1,14 +1,180 @@
 //! `bench`: this machine against the performance bars of the design.
 
-use std::process::ExitCode;
+mod end_to_end;
+mod ingestion;
+mod store;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use model::Clock;
 
 use super::Context;
+use crate::{
+    bench::{
+        children::is_in_memory,
+        load::Numbers,
+        report::{Report, Section},
+    },
+    engine::stop_signal,
+    usage::usage,
+};
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    after_help = "Starts its own servers with temporary data; touches neither yours nor the network. Ends with 1 when a bar is missed.\n\
+    The load and the servers share the processors, ours and the ceiling alike. Examples:\n  \
+    simple-analytics bench ingest\n  \
+    simple-analytics bench all --rounds 1 --seconds 3 --json\n  \
+    simple-analytics bench end-to-end --rate 10000 --seconds 300 --scratch /mnt/disk"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    part: Part,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum Part {
+    /// Single events over 64 connections against a bare handler that parses the same JSON
+    Ingest,
+    /// Batches of 500 events against a bare handler that parses and validates them
+    Batch,
+    /// From the queue into the embedded store against a bare DuckDB appender
+    Store,
+    /// Everything on: sustained load, then the time from accepted to readable
+    #[command(name = "end-to-end", alias = "end_to_end")]
+    EndToEnd,
+    /// All of these
+    All,
+}
+
+/// How it is measured.
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// Seconds of each round (end-to-end: of the sustained load) [default: 8; end-to-end: 60]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
+    /// Rounds of ours and of the ceiling, by turns
+    #[arg(long, global = true, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Connections of the load [default: 64; batches: 8]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    connections: Option<u16>,
+    /// Events of a round of `store`
+    #[arg(long, global = true, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    events: u64,
+    /// Events a second of end-to-end [default: a quarter of the bare handler]
+    #[arg(long, global = true, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Where the temporary data go; must be on the disk that is to be measured [default: the system's]
+    #[arg(long, global = true, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+impl Options {
+    fn scratch(&self) -> PathBuf {
+        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    fn round_length(&self) -> Duration {
+        Duration::from_secs(self.seconds.unwrap_or(8))
+    }
+
+    fn connections(&self, default: usize) -> usize {
+        self.connections.map_or(default, usize::from)
+    }
+}
+
+/// What the parts share.
+struct Bench<'a> {
+    options: &'a Options,
+    clock: &'a dyn Clock,
+    numbers: Numbers,
+    progress: ProgressBar,
+}
+
+impl Bench<'_> {
+    fn says(&self, what: impl Into<String>) {
+        self.progress.set_message(what.into());
+    }
+}
 
 /// Runs the command.
-pub async fn run(_args: Args, _context: &Context) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not yet")
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
+    let scratch = args.options.scratch();
+    if !scratch.is_dir() {
+        return Err(usage(format!("--scratch {} is no directory", scratch.display())));
+    }
+    let bench = Bench {
+        options: &args.options,
+        clock: context.clock.as_ref(),
+        numbers: Numbers::default(),
+        progress: spinner(context),
+    };
+    // Dropping the work ends the children and removes their data.
+    let sections = tokio::select! {
+        sections = measure(args.part, &bench) => sections?,
+        () = stop_signal() => anyhow::bail!("interrupted"),
+    };
+    bench.progress.finish_and_clear();
+    let report = Report::new(notes(&args.options), sections);
+    context.output.answer(&report, || report.text(context.output))?;
+    Ok(if report.met {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn measure(part: Part, bench: &Bench<'_>) -> anyhow::Result<Vec<Section>> {
+    let mut sections = Vec::new();
+    let wanted = |one: Part| part == one || part == Part::All;
+    if wanted(Part::Ingest) {
+        sections.push(ingestion::single(bench).await?);
+    }
+    if wanted(Part::Batch) {
+        sections.push(ingestion::batches(bench).await?);
+    }
+    if wanted(Part::Store) {
+        sections.push(store::drain(bench).await?);
+    }
+    if wanted(Part::EndToEnd) {
+        sections.extend(end_to_end::measure(bench).await?);
+    }
+    Ok(sections)
+}
+
+fn notes(options: &Options) -> Vec<String> {
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let mut notes = vec![
+        format!("The load and the servers share {processors} processors, ours and the ceiling alike."),
+        format!("Data in {}.", options.scratch().display()),
+    ];
+    if is_in_memory(&options.scratch()) {
+        notes.push(
+            "That is memory, not a disk: making events durable costs nothing there. Choose a disk with --scratch."
+                .to_owned(),
+        );
+    }
+    if cfg!(debug_assertions) {
+        notes.push("This is a debug build: the numbers mean nothing. Build with --release.".to_owned());
+    }
+    notes
+}
+
+fn spinner(context: &Context) -> ProgressBar {
+    if !context.output.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }

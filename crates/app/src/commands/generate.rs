@@ -192,6 +192,7 @@ impl<'a> QueueTarget<'a> {
             let json = Ok(serde_json::to_vec(&event)?);
             self.lines.push(Line {
                 line: self.report.sent,
+                timestamp: None,
                 json,
             });
         }

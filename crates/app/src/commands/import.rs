@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::ProjectId;
+use model::{ProjectId, Timestamp};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Context, fields::project_id};
@@ -25,6 +25,7 @@ use crate::{
     },
     queue_feed::{Feed, Line},
     usage::usage,
+    wiring,
 };
 
 /// Batches that are parsed ahead of the one being sent.
@@ -130,6 +131,7 @@ async fn import(
 ) -> anyhow::Result<Report> {
     let started = Instant::now();
     let mut feed = Feed::begin(client, args.project).await?;
+    let kept_from = kept_from(args, context).await?;
     let bar = progress_bar(context, total_bytes);
     let bytes_read = Arc::new(AtomicU64::new(0));
     let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
@@ -152,6 +154,8 @@ async fn import(
                     .map(|file| file.display().to_string())
                     .unwrap_or_default();
                 report.records += lines.len() as u64;
+                let is_past = |line: &&Line| kept_from.zip(line.timestamp).is_some_and(|(from, time)| time < from);
+                report.past_retention += lines.iter().filter(is_past).count() as u64;
                 for (line, reason) in feed.send(lines).await? {
                     report.refuse(&reason, &name, line);
                 }
@@ -182,6 +186,15 @@ async fn import(
         )
     })?;
     Ok(report)
+}
+
+/// The time before which the project keeps no events.
+async fn kept_from(args: &Args, context: &Context) -> anyhow::Result<Option<Timestamp>> {
+    let store = wiring::open_meta_store(&context.settings).await?;
+    let project = store.project(args.project).await;
+    store.close().await;
+    let days = project?.retention_days;
+    Ok(days.map(|days| context.clock.now().saturating_add_seconds(-i64::from(days) * 86_400)))
 }
 
 /// Reads every file in order. Runs on a thread of its own; ends when the receiver is gone.
@@ -218,8 +231,10 @@ fn next_batch(records: &mut dyn Records, source: Option<&str>) -> std::io::Resul
     let mut lines = Vec::with_capacity(RECORDS_PER_BATCH);
     while lines.len() < RECORDS_PER_BATCH {
         let Some(record) = records.next_record()? else { break };
+        let mut timestamp = None;
         let json = match record.outcome {
             Ok(mut event) => {
+                timestamp = event.timestamp.parse().ok();
                 if let (None, Some(source)) = (&event.event_source, source) {
                     event.event_source = Some(source.to_owned());
                 }
@@ -229,6 +244,7 @@ fn next_batch(records: &mut dyn Records, source: Option<&str>) -> std::io::Resul
         };
         lines.push(Line {
             line: record.line,
+            timestamp,
             json,
         });
     }

@@ -180,6 +180,9 @@ pub enum Command {
     Bench(bench::Args),
     /// Show every setting, its value and where it came from
     Config(config::Args),
+    /// The ceiling that `bench` measures against
+    #[command(name = "bench-bare-handler", hide = true)]
+    BenchBareHandler,
 }
 
 impl Command {
@@ -215,6 +218,10 @@ impl Command {
             Self::Generate(args) => generate::run(args, context).await,
             Self::Bench(args) => bench::run(args, context).await,
             Self::Config(args) => config::run(args, context),
+            Self::BenchBareHandler => {
+                crate::bench::bare::serve().await?;
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

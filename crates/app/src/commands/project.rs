@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use model::{PrivateKey, Project, ProjectChanges, ProjectId, PublicKey};
 use serde_json::json;
+use server::admin::types::ProcessRequest;
 
 use super::{
     Context,
@@ -215,6 +216,8 @@ async fn delete(id: ProjectId, store: &dyn store::MetaStore, context: &Context) 
     };
     store.update_project(id, &inactive, context.clock.now()).await?;
     let events = with_admin(&context.settings, OnInterrupt::Abandon, async |client| {
+        // What still waits for the store would come after the deletion.
+        client.process(&ProcessRequest::default()).await?;
         client.delete_events(id).await
     })
     .await

@@ -6,7 +6,10 @@ use server::config::Role;
 use super::{layers::parse_file, *};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn settings(environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
@@ -40,7 +43,11 @@ fn the_nearest_place_wins_and_is_remembered() {
     let all = layers.resolve();
     for (key, text, origin) in expected {
         let found = resolved(&all, key);
-        assert_eq!((found.text.as_str(), found.origin_text().as_str()), (text, origin), "{key}");
+        assert_eq!(
+            (found.text.as_str(), found.origin_text().as_str()),
+            (text, origin),
+            "{key}"
+        );
     }
     layers.flags.clear();
     assert_eq!(resolved(&layers.resolve(), "listen").text, "2.2.2.2:2");
@@ -49,7 +56,10 @@ fn the_nearest_place_wins_and_is_remembered() {
 #[test]
 fn defaults_are_those_of_the_limits_and_of_the_contract() {
     let settings = settings(&[]).unwrap();
-    assert_eq!(settings.ip_rate_limit_per_minute, Some(limits::ADDRESS_REQUESTS_PER_MINUTE_DEFAULT));
+    assert_eq!(
+        settings.ip_rate_limit_per_minute,
+        Some(limits::ADDRESS_REQUESTS_PER_MINUTE_DEFAULT)
+    );
     assert_eq!(settings.queue_bytes_max, limits::QUEUE_BYTES_MAX_DEFAULT);
     assert_eq!(settings.store_memory_bytes_max, limits::STORE_MEMORY_BYTES_MAX_DEFAULT);
     assert_eq!(settings.roles, Role::ALL);
@@ -77,7 +87,10 @@ fn every_wrong_value_is_named_at_once() {
     assert_eq!(problems.len(), wrong.len(), "{problems:#?}");
     for (variable, value) in wrong {
         let name = format!("environment {variable}={value:?} ");
-        assert!(problems.iter().any(|problem| problem.starts_with(&name)), "{name}: {problems:#?}");
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(&name)),
+            "{name}: {problems:#?}"
+        );
     }
 }
 
@@ -97,7 +110,14 @@ fn values_are_read() {
     let config = settings.server_config();
     assert_eq!(config.listen.to_string(), "127.0.0.1:9000");
     assert_eq!(config.roles, [Role::Worker, Role::Api]);
-    assert_eq!(config.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(
+        config
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["10.0.0.0/8", "::1/128"]
+    );
     assert_eq!(config.ip_rate_limit_per_minute, None);
     assert_eq!(config.base_path, "/stats");
     assert_eq!(settings.queue_bytes_max, 3 << 29);
@@ -107,7 +127,10 @@ fn values_are_read() {
 
 #[test]
 fn a_file_has_known_keys_only() {
-    let values = parse_file("listen = \"[::]:80\"\nroles = [\"api\", \"worker\"]\nip_rate_limit_per_minute = 0\ndebug = true", Path::new("x.toml"));
+    let values = parse_file(
+        "listen = \"[::]:80\"\nroles = [\"api\", \"worker\"]\nip_rate_limit_per_minute = 0\ndebug = true",
+        Path::new("x.toml"),
+    );
     let expected = map(&[
         ("debug", "true"),
         ("ip_rate_limit_per_minute", "0"),
@@ -115,7 +138,11 @@ fn a_file_has_known_keys_only() {
         ("roles", "api,worker"),
     ]);
     assert_eq!(values, Ok(expected));
-    let problems = parse_file("listn = \"x\"\nQueue-Bytes-Max = 1\nzebra = 1\n[roles]\na = 1", Path::new("x.toml")).unwrap_err();
+    let problems = parse_file(
+        "listn = \"x\"\nQueue-Bytes-Max = 1\nzebra = 1\n[roles]\na = 1",
+        Path::new("x.toml"),
+    )
+    .unwrap_err();
     let expected = [
         "x.toml: unknown setting \"listn\"; did you mean \"listen\"?",
         "x.toml: unknown setting \"Queue-Bytes-Max\"; did you mean \"queue_bytes_max\"?",
@@ -147,8 +174,14 @@ fn what_the_build_lacks_is_refused_without_the_password() {
 fn secrets_are_masked() {
     let shown = |key: &str, value: &str| SPECS.iter().find(|spec| spec.key == key).unwrap().shown(value);
     assert_eq!(shown("secret_key", "hunter2"), "***");
-    assert_eq!(shown("database_url", "postgres://app:hunter2@db:5432/app"), "postgres://app:***@db:5432/app");
-    assert_eq!(shown("database_url", "postgres://db/app?password=hunter2"), "postgres://db/app?***");
+    assert_eq!(
+        shown("database_url", "postgres://app:hunter2@db:5432/app"),
+        "postgres://app:***@db:5432/app"
+    );
+    assert_eq!(
+        shown("database_url", "postgres://db/app?password=hunter2"),
+        "postgres://db/app?***"
+    );
     assert_eq!(shown("redis_url", "hunter2"), "***");
     assert_eq!(shown("listen", "127.0.0.1:1"), "127.0.0.1:1");
 }
@@ -158,6 +191,10 @@ fn settings_have_one_name_each() {
     for (index, spec) in SPECS.iter().enumerate() {
         let same = |other: &&Spec| other.key == spec.key || other.variable == spec.variable;
         assert_eq!(SPECS[index..].iter().filter(same).count(), 1, "{}", spec.key);
-        assert!(spec.key == "log_level" || spec.variable == spec.key.to_uppercase(), "{}", spec.key);
+        assert!(
+            spec.key == "log_level" || spec.variable == spec.key.to_uppercase(),
+            "{}",
+            spec.key
+        );
     }
 }

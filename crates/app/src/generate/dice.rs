@@ -28,7 +28,7 @@ impl Dice {
     /// A whole number below `limit`, which is at least 1.
     pub fn below(&mut self, limit: u64) -> u64 {
         // The bias is below 2^-32 for any limit used here.
-        (u128::from(self.bits()) * u128::from(limit.max(1)) >> 64) as u64
+        ((u128::from(self.bits()) * u128::from(limit.max(1))) >> 64) as u64
     }
 
     /// True with this probability.

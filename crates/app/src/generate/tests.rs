@@ -35,7 +35,10 @@ fn events_are_distinct_inside_the_range_and_in_order_within_a_visit() {
     let mut ids = BTreeSet::new();
     for visit in Traffic::new(plan) {
         let times: Vec<Timestamp> = visit.iter().map(|event| event.timestamp.parse().unwrap()).collect();
-        assert!(times.is_sorted() && times[0] >= plan.from && *times.last().unwrap() < plan.until, "{times:?}");
+        assert!(
+            times.is_sorted() && times[0] >= plan.from && *times.last().unwrap() < plan.until,
+            "{times:?}"
+        );
         let one = |field: fn(&ImportEvent) -> Option<String>| {
             assert_eq!(visit.iter().map(field).collect::<BTreeSet<_>>().len(), 1);
         };
@@ -68,18 +71,30 @@ fn the_shape_is_that_of_a_shop() {
         }
     }
     // A funnel: many look, some sign up, fewer buy; every day has visitors; most people come back.
-    assert!(names["page_view"] > 15_000 && names["add_to_cart"] > 100 && names["search"] > 100, "{names:?}");
+    assert!(
+        names["page_view"] > 15_000 && names["add_to_cart"] > 100 && names["search"] > 100,
+        "{names:?}"
+    );
     assert!(names["sign_up"] > 50 && names["purchase"] > 30, "{names:?}");
     assert_eq!(days.len(), 30);
     let returning = visits_by_user.values().filter(|visits| **visits > 1).count();
-    assert!(returning * 2 > visits_by_user.len() && visits_by_user.len() > 300, "{returning} of {}", visits_by_user.len());
+    assert!(
+        returning * 2 > visits_by_user.len() && visits_by_user.len() > 300,
+        "{returning} of {}",
+        visits_by_user.len()
+    );
 }
 
 #[test]
 fn live_traffic_never_ends_and_mixes_visits() {
     let mut traffic = LiveTraffic::new(7, 1, 100, 20);
     let events: Vec<ImportEvent> = (0..2_000).map(|_| traffic.event()).collect();
-    let sessions = |events: &[ImportEvent]| events.iter().map(|event| event.session_id.clone()).collect::<BTreeSet<_>>();
+    let sessions = |events: &[ImportEvent]| {
+        events
+            .iter()
+            .map(|event| event.session_id.clone())
+            .collect::<BTreeSet<_>>()
+    };
     assert!(sessions(&events[..20]).len() > 8);
     assert!(sessions(&events).len() > 200);
     let mut other_run = LiveTraffic::new(7, 2, 100, 20);

@@ -61,7 +61,7 @@ pub fn events(
     let channel = *dice.pick(CHANNELS);
     let session_id = format!("visit-{:016x}", dice.bits());
     let mut walk = Walk {
-        page: *dice.pick(channel.landing),
+        page: dice.pick::<&'static str>(channel.landing),
         previous: None,
         channel,
     };

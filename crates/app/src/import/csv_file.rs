@@ -105,7 +105,7 @@ impl<R: BufRead + Send> CsvRecords<R> {
         })
     }
 
-    fn event(&mut self) -> Result<ImportEvent, Refusal> {
+    fn event(&self) -> Result<ImportEvent, Refusal> {
         if self.record.len() != self.head.len() {
             return Err(Refusal::new(format!(
                 "the record has not {} columns as the head",
@@ -143,12 +143,6 @@ impl<R: BufRead + Send> CsvRecords<R> {
             if value.is_empty() {
                 return Err(Refusal::new(format!("{name} is missing")));
             }
-        }
-        if event.event_id.is_empty() {
-            event.event_id = match &event.id {
-                Some(id) => id.clone(),
-                None => self.identities.next(&self.content()),
-            };
         }
         Ok(event)
     }
@@ -194,7 +188,11 @@ impl<R: BufRead + Send> Records for CsvRecords<R> {
             return Ok(None);
         }
         let line = self.record.position().map_or(0, csv::Position::line);
-        let outcome = self.event();
+        let mut outcome = self.event();
+        if let Ok(event) = &mut outcome {
+            let content = self.content();
+            event.identify(|| self.identities.next(&content));
+        }
         Ok(Some(Record { line, outcome }))
     }
 }

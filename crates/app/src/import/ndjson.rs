@@ -54,10 +54,8 @@ impl<R: BufRead + Send> Records for NdjsonRecords<R> {
                 Line::Whole if self.buffer.trim_ascii().is_empty() => continue,
                 Line::Whole => {
                     let mut outcome = parse(&self.buffer, &mut self.ignored);
-                    if let Ok(event) = &mut outcome
-                        && event.event_id.is_empty()
-                    {
-                        event.event_id = self.identities.next(&self.buffer);
+                    if let Ok(event) = &mut outcome {
+                        event.identify(|| self.identities.next(&self.buffer));
                     }
                     outcome
                 }
@@ -81,12 +79,9 @@ fn parse(line: &[u8], ignored: &mut BTreeSet<String>) -> Result<ImportEvent, Ref
             _ => "the line is not JSON",
         })
     })?;
-    let id = text(&mut fields, "id")?;
     let event = ImportEvent {
-        event_id: text(&mut fields, "event_id")?
-            .or_else(|| id.clone())
-            .unwrap_or_default(),
-        id,
+        id: text(&mut fields, "id")?,
+        event_id: text(&mut fields, "event_id")?.unwrap_or_default(),
         event_name: text(&mut fields, "event_name")?.ok_or_else(|| Refusal::new("event_name is missing"))?,
         event_source: either(&mut fields, "event_source", "event_source_name")?,
         user_id: text(&mut fields, "user_id")?,

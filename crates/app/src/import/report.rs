@@ -31,6 +31,8 @@ pub struct Report {
     pub refusals: Vec<Refused>,
     /// Fields that events have no place for: left out.
     pub ignored_fields: Vec<String>,
+    /// Events older than the project keeps events: the next cleanup removes them.
+    pub past_retention: u64,
     /// Events of the same project that came from elsewhere meanwhile; `new` and `duplicates` may hold them.
     pub other_events: u64,
     /// Time it took.
@@ -118,6 +120,14 @@ impl Report {
             let names = self.ignored_fields.join(", ");
             text.push_str(&format!(
                 "Left out, because events have no such fields: {names}. Put them into properties to keep them.\n"
+            ));
+        }
+        if self.past_retention > 0 {
+            let count = grouped(self.past_retention);
+            text.push_str(&format!(
+                "{} {count} events are older than the project keeps events: the next cleanup removes them, unless you say\n\
+                 `simple-analytics project update ID --retention-days none` (or more days) first.\n",
+                output.bad("Attention:")
             ));
         }
         if self.other_events > 0 {

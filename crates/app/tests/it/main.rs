@@ -1,5 +1,8 @@
 //! The real binary, tried from outside.
 
+mod commands;
 mod contract;
 mod crash;
 mod harness;
+mod tidy;
+mod usage;

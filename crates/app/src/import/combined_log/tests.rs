@@ -23,7 +23,6 @@ fn a_combined_line_keeps_everything_it_says() {
     assert_eq!(
         event(line),
         json!({
-            "event_id": "",
             "event_name": "page_view",
             "event_source": "access-log",
             "properties": {
@@ -87,7 +86,11 @@ fn odd_lines_are_read() {
     let cut = r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 "-" "Mozilla/5.0 (compat"#;
     assert_eq!(agent(cut), "Mozilla/5.0 (compat");
     // Latin-1 bytes do not end the import.
-    let event = parse(b"10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"GET /caf\xe9 HTTP/1.1\" 200 5", None).unwrap();
+    let event = parse(
+        b"10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"GET /caf\xe9 HTTP/1.1\" 200 5",
+        None,
+    )
+    .unwrap();
     assert!(event.properties.0.get().contains("/caf\u{fffd}"));
     let event = parse(cut.as_bytes(), Some("example.com")).unwrap();
     assert!(event.properties.0.get().contains(r#""hostname":"example.com""#));
@@ -98,7 +101,10 @@ fn lines_that_are_no_log_lines_say_why() {
     let cases = [
         ("hello", "the line has no time in brackets"),
         ("10.0.0.1 - - 17/May/2015", "the line has no time in brackets"),
-        ("10.0.0.1 - - [17/May/2015:10:05:03 +0000", "the line has no time in brackets"),
+        (
+            "10.0.0.1 - - [17/May/2015:10:05:03 +0000",
+            "the line has no time in brackets",
+        ),
         (
             r#"10.0.0.1 - - [2015-05-17T10:05:03] "GET / HTTP/1.1" 200 5"#,
             "the time is not like 17/May/2015:10:05:03 +0000",
@@ -107,8 +113,14 @@ fn lines_that_are_no_log_lines_say_why() {
             r#"10.0.0.1 - - [31/Feb/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5"#,
             "the time is not like 17/May/2015:10:05:03 +0000",
         ),
-        (r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] GET / 200"#, "the request is not in quotes"),
-        (r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /"#, "the request is not in quotes"),
+        (
+            r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] GET / 200"#,
+            "the request is not in quotes",
+        ),
+        (
+            r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /"#,
+            "the request is not in quotes",
+        ),
         (
             r#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /" abc 5"#,
             "the status is no number of three digits",
@@ -172,12 +184,20 @@ fn a_page_view_is_a_page_that_was_got() {
         ("-", 200),
     ];
     for (request, status) in others {
-        assert_eq!(event(&line(request, status))["event_name"], "request", "{request} {status}");
+        assert_eq!(
+            event(&line(request, status))["event_name"],
+            "request",
+            "{request} {status}"
+        );
     }
     let mut extensions = request::ASSET_EXTENSIONS.to_vec();
     extensions.sort_unstable();
     extensions.dedup();
-    assert_eq!(extensions.len(), request::ASSET_EXTENSIONS.len(), "an extension is listed twice");
+    assert_eq!(
+        extensions.len(),
+        request::ASSET_EXTENSIONS.len(),
+        "an extension is listed twice"
+    );
 }
 
 #[test]

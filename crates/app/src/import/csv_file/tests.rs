@@ -18,7 +18,10 @@ fn columns_are_fields_or_properties() {
         2026-01-01T00:00:01Z,visit,,,\n";
     let seen = records(text.as_bytes()).unwrap();
     let first = seen[0].1.as_ref().unwrap();
-    assert_eq!((first.event_name.as_str(), first.user_id.as_deref()), ("sign_up", Some("u1")));
+    assert_eq!(
+        (first.event_name.as_str(), first.user_id.as_deref()),
+        ("sign_up", Some("u1"))
+    );
     // The JSON column wins over a column of the same name.
     assert_eq!(first.properties.0.get(), r#"{"price":1.1,"plan":"x"}"#);
     let second = seen[1].1.as_ref().unwrap();
@@ -72,24 +75,33 @@ fn text() -> impl Strategy<Value = String> {
 fn event() -> impl Strategy<Value = ImportEvent> {
     let optional = || proptest::option::of(text());
     let properties = proptest::collection::btree_map(text(), text(), 0..3);
-    ((text(), text(), optional(), optional()), (optional(), optional(), optional(), optional()), properties).prop_map(
-        |((event_id, event_name, event_source, user_id), (session_id, received_at, user_agent, id), properties)| {
-            let map: Map<String, Value> = properties.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-            ImportEvent {
-                id,
-                event_id,
-                event_name,
-                event_source,
-                user_id,
-                session_id,
-                properties: Properties::from(&map),
-                timestamp: "2026-01-01T00:00:00Z".to_owned(),
-                received_at,
-                ip_address: None,
-                user_agent,
-            }
-        },
+    let id = proptest::option::of(Just("01a20317-2b53-7d57-8df8-f276eeb3de8d".to_owned()));
+    (
+        (text(), text(), optional(), optional()),
+        (optional(), optional(), optional(), id),
+        properties,
     )
+        .prop_map(
+            |((event_id, event_name, event_source, user_id), (session_id, received_at, user_agent, id), properties)| {
+                let map: Map<String, Value> = properties
+                    .into_iter()
+                    .map(|(name, value)| (name, Value::String(value)))
+                    .collect();
+                ImportEvent {
+                    id,
+                    event_id,
+                    event_name,
+                    event_source,
+                    user_id,
+                    session_id,
+                    properties: Properties::from(&map),
+                    timestamp: "2026-01-01T00:00:00Z".to_owned(),
+                    received_at,
+                    ip_address: None,
+                    user_agent,
+                }
+            },
+        )
 }
 
 fn as_json(event: &ImportEvent) -> String {

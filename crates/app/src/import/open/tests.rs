@@ -15,7 +15,11 @@ fn names(bytes: Vec<u8>) -> io::Result<Vec<String>> {
     let mut records = records(Cursor::new(bytes), &Hints::default())?;
     let mut names = Vec::new();
     while let Some(record) = records.next_record()? {
-        names.push(record.outcome.map_or_else(|refusal| refusal.reason, |event| event.event_name));
+        names.push(
+            record
+                .outcome
+                .map_or_else(|refusal| refusal.reason, |event| event.event_name),
+        );
     }
     Ok(names)
 }
@@ -34,7 +38,12 @@ fn the_first_line_tells_the_format_plain_or_gzip() {
         assert_eq!(names(twice).unwrap().len(), 2, "{text}");
     }
     assert_eq!(names(Vec::new()).unwrap(), [""; 0]);
-    assert!(names(b"one,two\n".to_vec()).unwrap_err().to_string().contains("say --format"));
+    assert!(
+        names(b"one,two\n".to_vec())
+            .unwrap_err()
+            .to_string()
+            .contains("say --format")
+    );
 }
 
 #[test]
@@ -56,7 +65,9 @@ fn a_real_access_log_is_read_to_the_last_line() {
     let mut ids = std::collections::HashSet::new();
     let mut addresses = std::collections::HashSet::new();
     while let Some(record) = records.next_record().unwrap() {
-        let event = record.outcome.unwrap_or_else(|refusal| panic!("line {}: {}", record.line, refusal.reason));
+        let event = record
+            .outcome
+            .unwrap_or_else(|refusal| panic!("line {}: {}", record.line, refusal.reason));
         let properties: Value = serde_json::from_str(event.properties.0.get()).unwrap();
         page_views += u32::from(event.event_name == "page_view");
         bytes += properties["bytes"].as_i64().unwrap_or(0);
@@ -67,10 +78,27 @@ fn a_real_access_log_is_read_to_the_last_line() {
         ids.insert(event.event_id);
         addresses.insert(event.ip_address.unwrap());
     }
-    assert_eq!((page_views, bytes, referrers, agents), (3_918, 2_747_282_740, 5_927, 9_810));
-    let expected = [(200, 9_126), (206, 45), (301, 164), (304, 445), (403, 2), (404, 213), (416, 2), (500, 3)];
+    assert_eq!(
+        (page_views, bytes, referrers, agents),
+        (3_918, 2_747_282_740, 5_927, 9_810)
+    );
+    let expected = [
+        (200, 9_126),
+        (206, 45),
+        (301, 164),
+        (304, 445),
+        (403, 2),
+        (404, 213),
+        (416, 2),
+        (500, 3),
+    ];
     assert_eq!(statuses, expected.into());
-    let expected = [("2015-05-17", 1_632), ("2015-05-18", 2_893), ("2015-05-19", 2_896), ("2015-05-20", 2_579)];
+    let expected = [
+        ("2015-05-17", 1_632),
+        ("2015-05-18", 2_893),
+        ("2015-05-19", 2_896),
+        ("2015-05-20", 2_579),
+    ];
     assert_eq!(days, expected.map(|(day, count)| (day.to_owned(), count)).into());
     // 9,981 lines are distinct; the others keep ids of their own.
     assert_eq!((ids.len(), addresses.len()), (10_000, 1_753));
