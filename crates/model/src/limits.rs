@@ -16,6 +16,10 @@ pub const BATCH_BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 10_000;
 /// Bodies held in memory at once over all requests; beyond it requests get 503. Twelve of the largest batches.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 240 * 1024 * 1024;
+/// What is still read of a refused request, so that its sender sees the answer: three of the largest batches.
+pub const BODY_DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Time for that.
+pub const BODY_DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time to send one body: a slower sender holds memory that others need.
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time to send the request head: as above.

@@ -17,7 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_simple-analytics"));
     // Nothing of the environment that runs the tests reaches the binary.
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("RUST_BACKTRACE", "1");
     command
 }
 
@@ -50,7 +53,9 @@ impl Answer {
 
     /// A header as text, or "".
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a text header"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("a text header"))
     }
 }
 
@@ -78,7 +83,14 @@ impl Server {
             project => project,
         };
         let url = document["url"].as_str().expect("a URL").to_owned();
-        Self { child, url, project, data_dir: data_dir.to_owned(), arguments, _folder: None }
+        Self {
+            child,
+            url,
+            project,
+            data_dir: data_dir.to_owned(),
+            arguments,
+            _folder: None,
+        }
     }
 
     /// Kills the server at once (SIGKILL) and starts it again on the same data.
@@ -97,7 +109,13 @@ impl Server {
     pub fn stop(&mut self) -> (bool, Duration) {
         let started = Instant::now();
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill runs")
+                .success()
+        );
         let status = self.child.wait().expect("ended");
         (status.success(), started.elapsed())
     }
@@ -139,13 +157,23 @@ impl Server {
 
     /// Sends one event with the project's key.
     pub fn send(&self, event: &Value) -> Answer {
-        self.post("/api/events/ingest/", self.public_key(), "application/json", event.to_string().as_bytes())
+        self.post(
+            "/api/events/ingest/",
+            self.public_key(),
+            "application/json",
+            event.to_string().as_bytes(),
+        )
     }
 
     /// Sends a body with a key.
     pub fn post(&self, path: &str, key: &str, content_type: &str, body: &[u8]) -> Answer {
         let bearer = format!("Bearer {key}");
-        self.request("POST", path, &[("authorization", &bearer), ("content-type", content_type)], body)
+        self.request(
+            "POST",
+            path,
+            &[("authorization", &bearer), ("content-type", content_type)],
+            body,
+        )
     }
 
     /// Reads with the project's private key; panics unless it answers 200.
@@ -170,7 +198,11 @@ impl Server {
         let path = "/api/events/query/?start_date=2020-01-01&end_date=2029-12-31&page_size=1000";
         wait_until(&format!("{count} stored events"), || {
             let page = self.read(path);
-            if page["count"].as_u64() >= Some(count) { Ok(page) } else { Err(page["count"].to_string()) }
+            if page["count"].as_u64() >= Some(count) {
+                Ok(page)
+            } else {
+                Err(page["count"].to_string())
+            }
         })
     }
 
@@ -178,7 +210,11 @@ impl Server {
     pub fn ledger(&self) -> Value {
         let status = self.command(&["event_status"]);
         let projects = status["projects"].as_array().expect("projects");
-        projects.iter().find(|project| project["id"] == self.project["id"]).expect("the project")["ledger"].clone()
+        projects
+            .iter()
+            .find(|project| project["id"] == self.project["id"])
+            .expect("the project")["ledger"]
+            .clone()
     }
 }
 
@@ -211,7 +247,11 @@ pub fn request(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -
     };
     let mut text = String::new();
     response.body_mut().as_reader().read_to_string(&mut text)?;
-    Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), text })
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        text,
+    })
 }
 
 /// Tries `attempt` until it succeeds; panics with its last complaint when [`PATIENCE`] is over.
@@ -228,8 +268,17 @@ pub fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>)
 
 /// Runs a command with `--json` on a data directory; panics unless it exits with 0.
 pub fn command_in(data_dir: &Path, arguments: &[&str]) -> Value {
-    let output = binary().arg("--json").arg("--data-dir").arg(data_dir).args(arguments).output().expect("runs");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = binary()
+        .arg("--json")
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(arguments)
+        .output()
+        .expect("runs");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{arguments:?}: {out}{err}");
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}{err}"))
 }
@@ -240,7 +289,9 @@ fn first_project(data_dir: &Path) -> Value {
 
 fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
     let mut child = binary()
-        .args(["--json", "serve", "--listen", "127.0.0.1:0", "--ip-rate-limit-per-minute", "0", "--data-dir"])
+        // By the environment, so that a test's flag overrides it.
+        .env("IP_RATE_LIMIT_PER_MINUTE", "0")
+        .args(["--json", "serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir)
         .args(arguments)
         .stdout(Stdio::piped())

@@ -36,7 +36,7 @@ impl Default for BodyMemory {
 
 impl BodyMemory {
     /// Reads a body of at most `limit` bytes.
-    pub async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<HeldBody, ApiError> {
+    pub async fn read(&self, headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<HeldBody, ApiError> {
         let announced = headers
             .get(http::header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -69,7 +69,23 @@ impl BodyMemory {
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// Reads the rest of a refused request and forgets it: most clients look at the answer only when they have sent everything, and
+/// take a connection that closes before for a broken one. Bounded in bytes and time; beyond that the connection closes.
+pub async fn discard(mut body: Body) {
+    let rest = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > limits::BODY_DISCARDED_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Too slow: closing is what is left.
+    let _ = tokio::time::timeout(limits::BODY_DISCARD_TIMEOUT, rest).await;
+}
+
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut first = Bytes::new();
     let mut all: Option<BytesMut> = None;
     while let Some(frame) = body.frame().await {

@@ -11,6 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use hyper::body::Body as _;
 use ingest::{Candidate, RawRequest, RequestContext};
 use model::{Outcome, Rejection, limits};
 use queue::Record;
@@ -21,11 +22,15 @@ use utoipa::ToSchema;
 
 use self::admission::{Admission, RejectedEvent};
 use super::{
+    body::discard,
     client::{self, Peer},
     cors,
     error::{ApiError, ErrorBody},
 };
 use crate::{engine::Engine, limit::LimitKey, metrics::Endpoint};
+
+/// Larger bodies take milliseconds to decode: other connections of the thread move on meanwhile.
+const DECODED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
 
 /// A single event was taken.
 #[derive(Serialize, ToSchema)]
@@ -89,12 +94,15 @@ pub async fn ingest_batch(State(engine): State<Arc<Engine>>, request: Request) -
 
 async fn respond(engine: Arc<Engine>, request: Request, endpoint: Endpoint) -> Response {
     let started = Instant::now();
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     if parts.method == Method::OPTIONS {
         return cors::preflight(&parts.headers);
     }
     let call = Call::new(&engine, &parts, endpoint);
-    let outcome = call.answer(body).await;
+    let outcome = call.answer(&mut body).await;
+    if outcome.is_err() && !body.is_end_stream() {
+        discard(body).await;
+    }
     let code = outcome.as_ref().err().map(ApiError::code);
     engine.metrics.request(endpoint, code, started.elapsed());
     let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
@@ -126,7 +134,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn answer(&self, body: Body) -> Result<Response, ApiError> {
+    async fn answer(&self, body: &mut Body) -> Result<Response, ApiError> {
         client::check_address_limit(self.engine, self.address).await?;
         let key = client::bearer(self.headers)
             .map(std::borrow::Cow::Borrowed)
@@ -154,7 +162,11 @@ impl<'a> Call<'a> {
             content_encoding: client::header_text(self.headers, &header::CONTENT_ENCODING),
             body: body.bytes.clone(),
         };
-        let candidates = ingest::decode(&request, &context)?;
+        let candidates = if request.body.len() > DECODED_IN_PLACE_BYTES_MAX {
+            tokio::task::block_in_place(|| ingest::decode(&request, &context))?
+        } else {
+            ingest::decode(&request, &context)?
+        };
         let mut response = self.take(&scope, candidates, &context).await?;
         if let Some(cookie) = cookie.filter(|cookie| cookie.is_new) {
             cookie.set(response.headers_mut(), self.over_https);

@@ -9,7 +9,11 @@ const EVENT: &[u8] = br#"{"event_name":"page_view"}"#;
 
 fn send_from(server: &Server, origin: &str) -> crate::harness::Answer {
     let bearer = format!("Bearer {}", server.public_key());
-    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("origin", origin)];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("origin", origin),
+    ];
     server.request("POST", INGEST, &headers, EVENT)
 }
 
@@ -25,7 +29,10 @@ fn a_preflight_is_answered_for_any_origin_and_without_a_key() {
         let answer = server.request("OPTIONS", path, &headers, b"");
         assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
-        assert_eq!(answer.header("access-control-allow-headers"), "authorization,content-type,x-sdk");
+        assert_eq!(
+            answer.header("access-control-allow-headers"),
+            "authorization,content-type,x-sdk"
+        );
         assert!(answer.header("access-control-allow-methods").contains("POST"));
         assert!(answer.header("vary").contains("Origin"));
     }
@@ -35,9 +42,18 @@ fn a_preflight_is_answered_for_any_origin_and_without_a_key() {
 fn the_event_itself_is_checked_against_the_projects_origins() {
     let server = Server::start();
     let refused = send_from(&server, "https://shop.example");
-    assert_eq!((refused.status, refused.json()["code"].clone()), (403, json!("origin_not_allowed")));
+    assert_eq!(
+        (refused.status, refused.json()["code"].clone()),
+        (403, json!("origin_not_allowed"))
+    );
     let origins = "https://shop.example,https://*.example.com";
-    server.command(&["project", "update", server.project_id(), "--cors-allowed-origins", origins]);
+    server.command(&[
+        "project",
+        "update",
+        server.project_id(),
+        "--cors-allowed-origins",
+        origins,
+    ]);
     wait_until("the new origins", || {
         let answer = send_from(&server, "https://shop.example");
         if answer.status == 202 { Ok(()) } else { Err(answer.text) }
@@ -46,7 +62,13 @@ fn the_event_itself_is_checked_against_the_projects_origins() {
     assert_eq!(allowed.status, 202);
     assert_eq!(allowed.header("access-control-allow-origin"), "https://a.b.example.com");
     assert!(allowed.header("access-control-expose-headers").contains("Retry-After"));
-    for origin in ["https://example.com", "http://shop.example", "https://shop.example.evil", "null", "https://shop.example:8443"] {
+    for origin in [
+        "https://example.com",
+        "http://shop.example",
+        "https://shop.example.evil",
+        "null",
+        "https://shop.example:8443",
+    ] {
         assert_eq!(send_from(&server, origin).status, 403, "{origin}");
     }
     // A server sends no origin: not a CORS matter.
@@ -60,7 +82,12 @@ fn a_beacon_carries_its_key_in_the_url_and_its_json_as_text() {
     let path = format!("{INGEST}?key={}", server.public_key());
     let answer = server.request("POST", &path, &[("content-type", "text/plain;charset=UTF-8")], EVENT);
     assert_eq!(answer.status, 202, "{}", answer.text);
-    let wrong = server.request("POST", &format!("{INGEST}?key=sa_x"), &[("content-type", "text/plain")], EVENT);
+    let wrong = server.request(
+        "POST",
+        &format!("{INGEST}?key=sa_x"),
+        &[("content-type", "text/plain")],
+        EVENT,
+    );
     assert_eq!(wrong.status, 401);
     server.wait_for_events(1);
 }
@@ -68,21 +95,49 @@ fn a_beacon_carries_its_key_in_the_url_and_its_json_as_text() {
 #[test]
 fn cookie_identification_gives_a_browser_a_stable_user() {
     let server = Server::start();
-    let update = ["project", "update", server.project_id(), "--cookie-identification", "true", "--cors-allowed-origins", "*"];
-    assert!(send_from(&server, "https://shop.example").header("set-cookie").is_empty());
+    let update = [
+        "project",
+        "update",
+        server.project_id(),
+        "--cookie-identification",
+        "true",
+        "--cors-allowed-origins",
+        "*",
+    ];
+    assert!(
+        send_from(&server, "https://shop.example")
+            .header("set-cookie")
+            .is_empty()
+    );
     server.command(&update);
     let cookie = wait_until("a cookie", || {
         let answer = send_from(&server, "https://shop.example");
         let cookie = answer.header("set-cookie").to_owned();
-        if cookie.is_empty() { Err(answer.text) } else { Ok(cookie) }
+        if cookie.is_empty() {
+            Err(answer.text)
+        } else {
+            Ok(cookie)
+        }
     });
-    assert!(cookie.starts_with("sa_uid=") && cookie.contains("HttpOnly") && cookie.contains("Max-Age="), "{cookie}");
+    assert!(
+        cookie.starts_with("sa_uid=") && cookie.contains("HttpOnly") && cookie.contains("Max-Age="),
+        "{cookie}"
+    );
     let pair = cookie.split(';').next().expect("a pair");
     let bearer = format!("Bearer {}", server.public_key());
-    let headers = [("authorization", bearer.as_str()), ("origin", "https://shop.example"), ("cookie", pair)];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("origin", "https://shop.example"),
+        ("cookie", pair),
+    ];
     let again = server.request("POST", INGEST, &headers, EVENT);
     assert_eq!((again.status, again.header("set-cookie")), (202, ""));
     let page = server.wait_for_events(2);
-    let users: Vec<_> = page["results"].as_array().expect("rows").iter().map(|row| row["user_id"].clone()).collect();
+    let users: Vec<_> = page["results"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["user_id"].clone())
+        .collect();
     assert_eq!(users, [json!(pair["sa_uid=".len()..]), json!(pair["sa_uid=".len()..])]);
 }

@@ -17,7 +17,12 @@ fn send(server: &Server) -> Answer {
 }
 
 fn assert_limited(answer: &Answer, limit: &str, code: &str) {
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (429, Some(code)), "{}", answer.text);
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (429, Some(code)),
+        "{}",
+        answer.text
+    );
     let seconds: u64 = answer.header("retry-after").parse().expect("whole seconds");
     assert!(seconds >= 1);
     assert_eq!(answer.header("ratelimit-limit"), limit);
@@ -31,17 +36,32 @@ fn a_project_passes_its_events_per_minute_and_no_more() {
     update(&server, &["--rate-limit-per-minute", "5"]);
     let batch = |count: usize| {
         let events: Vec<Value> = (0..count).map(|_| json!({"event_name": "a"})).collect();
-        server.post("/api/events/batch/", server.public_key(), "application/json", json!(events).to_string().as_bytes())
+        server.post(
+            "/api/events/batch/",
+            server.public_key(),
+            "application/json",
+            json!(events).to_string().as_bytes(),
+        )
     };
     let never = batch(6);
     assert_limited(&never, "5", "rate_limited");
-    assert!(never.json()["error"].as_str().is_some_and(|text| text.contains("smaller batches")), "{}", never.text);
+    assert!(
+        never.json()["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("smaller batches")),
+        "{}",
+        never.text
+    );
     assert_eq!(batch(3).status, 202);
     assert_eq!((send(&server).status, send(&server).status), (202, 202));
     assert_limited(&send(&server), "5", "rate_limited");
     assert_limited(&batch(2), "5", "rate_limited");
     let ledger = server.ledger();
-    assert_eq!((&ledger["received"], &ledger["rejected"]), (&json!(14), &json!(9)), "{ledger}");
+    assert_eq!(
+        (&ledger["received"], &ledger["rejected"]),
+        (&json!(14), &json!(9)),
+        "{ledger}"
+    );
     update(&server, &["--rate-limit-per-minute", "none"]);
     assert_eq!(batch(50).status, 202);
 }
@@ -52,18 +72,33 @@ fn a_source_has_a_limit_of_its_own() {
     server.send(&json!({"event_name": "a", "event_source": "web"}));
     let id = wait_until("the source", || {
         let list = server.read("/api/events/sources/");
-        list["event_sources"][0]["id"].as_str().map(str::to_owned).ok_or(list.to_string())
+        list["event_sources"][0]["id"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or(list.to_string())
     });
     server.command(&["source", "update", &id, "--rate-limit-per-minute", "1"]);
     std::thread::sleep(std::time::Duration::from_secs(1));
     let events = json!([
         {"event_name": "a", "event_source": "web"}, {"event_name": "b", "event_source": "web"}, {"event_name": "c", "event_source": "app"},
     ]);
-    let answer = server.post("/api/events/batch/", server.public_key(), "application/json", events.to_string().as_bytes());
+    let answer = server.post(
+        "/api/events/batch/",
+        server.public_key(),
+        "application/json",
+        events.to_string().as_bytes(),
+    );
     let json = answer.json();
     assert_eq!((answer.status, &json["accepted"]), (202, &json!(2)), "{json}");
-    assert_eq!((&json["rejected"][0]["index"], &json["rejected"][0]["code"]), (&json!(1), &json!("rate_limited")));
-    assert_limited(&server.send(&json!({"event_name": "a", "event_source": "web"})), "1", "rate_limited");
+    assert_eq!(
+        (&json["rejected"][0]["index"], &json["rejected"][0]["code"]),
+        (&json!(1), &json!("rate_limited"))
+    );
+    assert_limited(
+        &server.send(&json!({"event_name": "a", "event_source": "web"})),
+        "1",
+        "rate_limited",
+    );
 }
 
 #[test]
@@ -73,8 +108,16 @@ fn an_address_has_a_limit_of_requests() {
         assert_eq!(send(&server).status, 202);
     }
     assert_limited(&send(&server), "3", "rate_limited");
-    assert_limited(&server.get("/api/events/names/", server.private_key()), "3", "rate_limited");
-    assert_eq!(server.request("GET", "/health/live", &[], b"").status, 200, "health is not limited");
+    assert_limited(
+        &server.get("/api/events/names/", server.private_key()),
+        "3",
+        "rate_limited",
+    );
+    assert_eq!(
+        server.request("GET", "/health/live", &[], b"").status,
+        200,
+        "health is not limited"
+    );
 }
 
 #[test]
@@ -87,7 +130,11 @@ fn a_proxys_word_on_the_address_counts_only_when_it_is_trusted() {
     let address_of = |server: &Server| server.wait_for_events(1)["results"][0]["ip_address"].clone();
     let trusting = Server::start_with(&["--trusted-proxies", "127.0.0.0/8"]);
     assert_eq!(forwarded(&trusting, "203.0.113.9, 198.51.100.7").status, 202);
-    assert_eq!(address_of(&trusting), "198.51.100.7", "the nearest hop that is not trusted");
+    assert_eq!(
+        address_of(&trusting),
+        "198.51.100.7",
+        "the nearest hop that is not trusted"
+    );
     let wary = Server::start();
     assert_eq!(forwarded(&wary, "198.51.100.7").status, 202);
     assert_eq!(address_of(&wary), "127.0.0.1");
@@ -100,20 +147,50 @@ fn a_used_up_month_says_when_it_resets() {
     assert_eq!((send(&server).status, send(&server).status), (202, 202));
     let answer = send(&server);
     assert_limited(&answer, "2", "quota_exceeded");
-    let next_month = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
+    let next_month = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date()
+        .first_of_month();
     let next_month = next_month.checked_add(jiff::Span::new().months(1)).expect("a month");
-    assert!(answer.json()["error"].as_str().is_some_and(|text| text.contains(&next_month.to_string())), "{}", answer.text);
+    assert!(
+        answer.json()["error"]
+            .as_str()
+            .is_some_and(|text| text.contains(&next_month.to_string())),
+        "{}",
+        answer.text
+    );
 }
 
 #[test]
 fn sampling_keeps_all_or_none_at_its_ends_and_whole_users_in_between() {
     let server = Server::start();
-    update(&server, &["--sampling-enabled", "true", "--sampling-rate", "0", "--sampling-strategy", "random"]);
+    update(
+        &server,
+        &[
+            "--sampling-enabled",
+            "true",
+            "--sampling-rate",
+            "0",
+            "--sampling-strategy",
+            "random",
+        ],
+    );
     let answer = send(&server);
-    assert_eq!((answer.status, answer.text.as_str()), (202, r#"{"status":"accepted","sampled":true}"#));
-    update(&server, &["--sampling-rate", "0.5", "--sampling-strategy", "deterministic"]);
+    assert_eq!(
+        (answer.status, answer.text.as_str()),
+        (202, r#"{"status":"accepted","sampled":true}"#)
+    );
+    update(
+        &server,
+        &["--sampling-rate", "0.5", "--sampling-strategy", "deterministic"],
+    );
     let verdicts = || -> Vec<bool> {
-        let verdict = |user: usize| server.send(&json!({"event_name": "a", "user_id": format!("user-{user}")})).json()["sampled"] == false;
+        let verdict = |user: usize| {
+            server
+                .send(&json!({"event_name": "a", "user_id": format!("user-{user}")}))
+                .json()["sampled"]
+                == false
+        };
         (0..40).map(verdict).collect()
     };
     let first = verdicts();
@@ -121,7 +198,10 @@ fn sampling_keeps_all_or_none_at_its_ends_and_whole_users_in_between() {
     assert!(first.contains(&true) && first.contains(&false));
     update(&server, &["--sampling-rate", "0.8"]);
     let more = verdicts();
-    assert!(first.iter().zip(&more).all(|(before, after)| !before || *after), "who was in stays in");
+    assert!(
+        first.iter().zip(&more).all(|(before, after)| !before || *after),
+        "who was in stays in"
+    );
     let ledger = server.ledger();
     let kept = first.iter().filter(|kept| **kept).count() * 2 + more.iter().filter(|kept| **kept).count();
     assert_eq!(ledger["received"], json!(121), "{ledger}");

@@ -15,10 +15,26 @@ fn health_tells_each_dependency() {
     let answer = server.request("GET", "/health/ready", &[], b"");
     assert_eq!((answer.status, answer.json()["status"].clone()), (200, json!("ready")));
     let body = answer.json();
-    let names: Vec<_> = body["dependencies"].as_array().expect("a list").iter().map(|it| (it["name"].clone(), it["kind"].clone(), it["ready"].clone())).collect();
-    let expected = [("queue", "embedded"), ("event_store", "duckdb"), ("metadata_store", "sqlite")];
-    assert_eq!(names, expected.map(|(name, kind)| (json!(name), json!(kind), json!(true))));
-    assert!(body["dependencies"][0]["latency_ms"].as_f64().is_some_and(|latency| latency >= 0.0));
+    let names: Vec<_> = body["dependencies"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (it["name"].clone(), it["kind"].clone(), it["ready"].clone()))
+        .collect();
+    let expected = [
+        ("queue", "embedded"),
+        ("event_store", "duckdb"),
+        ("metadata_store", "sqlite"),
+    ];
+    assert_eq!(
+        names,
+        expected.map(|(name, kind)| (json!(name), json!(kind), json!(true)))
+    );
+    assert!(
+        body["dependencies"][0]["latency_ms"]
+            .as_f64()
+            .is_some_and(|latency| latency >= 0.0)
+    );
 }
 
 #[test]
@@ -30,7 +46,11 @@ fn metrics_hold_the_ledger_the_queue_and_latencies() {
     let project = server.project_id().to_owned();
     let text = wait_until("the duplicate in the metrics", || {
         let text = server.request("GET", "/metrics", &[], b"").text;
-        if text.contains(r#"outcome="duplicate"} 1"#) { Ok(text) } else { Err(text) }
+        if text.contains(r#"outcome="duplicate"} 1"#) {
+            Ok(text)
+        } else {
+            Err(text)
+        }
     });
     for line in [
         format!(r#"simple_analytics_events_received_total{{project="{project}"}} 3"#),
@@ -45,7 +65,10 @@ fn metrics_hold_the_ledger_the_queue_and_latencies() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    assert!(!text.contains(server.public_key()) && !text.contains("127.0.0.1"), "no keys, no addresses");
+    assert!(
+        !text.contains(server.public_key()) && !text.contains("127.0.0.1"),
+        "no keys, no addresses"
+    );
 }
 
 #[test]
@@ -54,22 +77,42 @@ fn the_description_names_every_path_and_has_a_page() {
     let document = server.request("GET", "/api/openapi.json", &[], b"").json();
     let paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
     for path in [
-        "/api/events/ingest/", "/api/events/batch/", "/api/events/query/", "/api/events/aggregations/daily/",
-        "/api/events/aggregations/hourly/", "/api/events/aggregations/5min/", "/api/events/summaries/daily/",
-        "/api/events/metrics/realtime/", "/api/events/names/", "/api/events/sources/", "/health/live", "/health/ready", "/metrics",
+        "/api/events/ingest/",
+        "/api/events/batch/",
+        "/api/events/query/",
+        "/api/events/aggregations/daily/",
+        "/api/events/aggregations/hourly/",
+        "/api/events/aggregations/5min/",
+        "/api/events/summaries/daily/",
+        "/api/events/metrics/realtime/",
+        "/api/events/names/",
+        "/api/events/sources/",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
     ] {
-        assert!(paths.iter().any(|found| *found == path), "{path} is missing in {paths:?}");
+        assert!(
+            paths.iter().any(|found| *found == path),
+            "{path} is missing in {paths:?}"
+        );
     }
     for path in ["/api/docs", "/api/docs/"] {
         let page = server.request("GET", path, &[], b"");
         assert_eq!(page.status, 200);
-        assert!(page.text.contains("swagger-ui") && page.text.contains("<base href=\"/api/docs/\">"), "{}", page.text);
+        assert!(
+            page.text.contains("swagger-ui") && page.text.contains("<base href=\"/api/docs/\">"),
+            "{}",
+            page.text
+        );
     }
     let script = server.request("GET", "/api/docs/swagger-initializer.js", &[], b"");
     assert!(script.text.contains("../openapi.json"), "{}", script.text);
     // Everything the page loads is served from here.
     let bundle = server.request("GET", "/api/docs/swagger-ui-bundle.js", &[], b"");
-    assert_eq!((bundle.status, bundle.header("content-type").contains("javascript")), (200, true));
+    assert_eq!(
+        (bundle.status, bundle.header("content-type").contains("javascript")),
+        (200, true)
+    );
 }
 
 #[test]
@@ -77,16 +120,34 @@ fn a_base_path_moves_everything() {
     let server = Server::start_with(&["--base-path", "/analytics"]);
     assert!(server.url.ends_with("/analytics"), "{}", server.url);
     assert_eq!(server.send(&json!({"event_name": "a"})).status, 202);
-    assert!(server.request("GET", "/api/docs", &[], b"").text.contains("<base href=\"/analytics/api/docs/\">"));
+    assert!(
+        server
+            .request("GET", "/api/docs", &[], b"")
+            .text
+            .contains("<base href=\"/analytics/api/docs/\">")
+    );
 }
 
 #[test]
 fn sigterm_empties_the_queue_and_what_was_accepted_is_there_after_a_restart() {
     let mut server = Server::start();
-    let events: Vec<Value> = (0..3_000).map(|number| json!({"event_name": "a", "event_id": number.to_string()})).collect();
-    server.command(&["project", "update", server.project_id(), "--rate-limit-per-minute", "none"]);
+    let events: Vec<Value> = (0..3_000)
+        .map(|number| json!({"event_name": "a", "event_id": number.to_string()}))
+        .collect();
+    server.command(&[
+        "project",
+        "update",
+        server.project_id(),
+        "--rate-limit-per-minute",
+        "none",
+    ]);
     wait_until("no limit", || {
-        let answer = server.post("/api/events/batch/", server.public_key(), "application/json", json!(events).to_string().as_bytes());
+        let answer = server.post(
+            "/api/events/batch/",
+            server.public_key(),
+            "application/json",
+            json!(events).to_string().as_bytes(),
+        );
         if answer.status == 202 { Ok(()) } else { Err(answer.text) }
     });
     let (clean, took) = server.stop();
@@ -95,7 +156,11 @@ fn sigterm_empties_the_queue_and_what_was_accepted_is_there_after_a_restart() {
     assert!(!server.data_dir.join("admin.sock").exists());
     // Nothing is left in the queue: a command without a server finds none to store.
     let report = server.command(&["process_events"]);
-    assert_eq!((&report["stored"], &report["waiting"]), (&json!(0), &json!(0)), "{report}");
+    assert_eq!(
+        (&report["stored"], &report["waiting"]),
+        (&json!(0), &json!(0)),
+        "{report}"
+    );
     server.restart();
     assert_eq!(server.wait_for_events(3_000)["count"], 3_000);
 }

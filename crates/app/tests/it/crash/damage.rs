@@ -13,12 +13,19 @@ use crate::harness::Server;
 /// Single events that are accepted by a server without a worker, then a kill: all of them wait in the queue's files.
 fn waiting_events(count: usize) -> (Server, Journal) {
     let mut server = Server::start_with(&["--roles", "api"]);
-    server.command(&["project", "update", server.project_id(), "--rate-limit-per-minute", "none"]);
+    server.command(&[
+        "project",
+        "update",
+        server.project_id(),
+        "--rate-limit-per-minute",
+        "none",
+    ]);
     server.restart_cleanly();
     let mut journal = Journal::default();
     for number in 0..count {
         let id = format!("event-{number}");
-        let event = json!({"event_name": "damage", "event_id": id, "properties": {"text": model::key::random_text(200)}});
+        let event =
+            json!({"event_name": "damage", "event_id": id, "properties": {"text": model::key::random_text(200)}});
         assert_eq!(server.send(&event).status, 202);
         journal.promise([id]);
     }
@@ -39,7 +46,10 @@ fn segment(data_dir: &Path) -> PathBuf {
 
 /// Where an event's bytes are.
 fn offset_of(bytes: &[u8], event_id: &str) -> usize {
-    bytes.windows(event_id.len()).position(|window| window == event_id.as_bytes()).expect("the event")
+    bytes
+        .windows(event_id.len())
+        .position(|window| window == event_id.as_bytes())
+        .expect("the event")
 }
 
 /// Starts with a worker on what `damage` did to the newest segment; returns what became of the journal and the damaged count.
@@ -52,7 +62,9 @@ fn store_the_rest(mut server: Server, damage: impl FnOnce(&mut Vec<u8>)) -> (Vec
     server.restart();
     settled_ledger(&server);
     let metrics = server.request("GET", "/metrics", &[], b"").text;
-    let damaged = metrics.lines().find_map(|line| line.strip_prefix("simple_analytics_queue_damaged_records "));
+    let damaged = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("simple_analytics_queue_damaged_records "));
     let damaged = damaged.expect("the metric").parse().expect("a number");
     let stored = stored_ids(&server);
     let doubled = Journal::default().compare(stored.clone()).doubled;
@@ -68,8 +80,13 @@ fn a_flipped_byte_costs_one_event_and_is_told() {
     };
     let (stored, doubled, damaged, server) = store_the_rest(server, flip);
     let differences = journal.compare(stored);
-    assert_eq!((differences.lost, doubled, damaged), (vec!["event-30".to_owned()], Vec::<String>::new(), 1));
-    let kept: Vec<_> = fs::read_dir(server.data_dir.join("queue/damaged")).expect("kept aside").collect();
+    assert_eq!(
+        (differences.lost, doubled, damaged),
+        (vec!["event-30".to_owned()], Vec::<String>::new(), 1)
+    );
+    let kept: Vec<_> = fs::read_dir(server.data_dir.join("queue/damaged"))
+        .expect("kept aside")
+        .collect();
     assert!(!kept.is_empty(), "the damaged bytes are kept");
     let status: Value = server.command(&["event_status"]);
     assert_eq!(status["queue"]["damaged_records"], 1, "{status}");
@@ -98,5 +115,8 @@ fn bytes_behind_the_last_event_cost_nothing() {
         bytes[end..room].copy_from_slice(&torn[..room - end]);
     };
     let (stored, doubled, _, _server) = store_the_rest(server, scribble);
-    assert_eq!((journal.compare(stored).lost, doubled), (Vec::<String>::new(), Vec::<String>::new()));
+    assert_eq!(
+        (journal.compare(stored).lost, doubled),
+        (Vec::<String>::new(), Vec::<String>::new())
+    );
 }

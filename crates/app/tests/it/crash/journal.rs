@@ -44,9 +44,22 @@ impl Journal {
             *counts.entry(id).or_default() += 1;
         }
         Differences {
-            lost: self.promised.iter().filter(|id| !counts.contains_key(*id)).cloned().collect(),
-            doubled: counts.iter().filter(|(_, count)| **count > 1).map(|(id, _)| id.clone()).collect(),
-            foreign: counts.keys().filter(|id| !self.promised.contains(*id)).cloned().collect(),
+            lost: self
+                .promised
+                .iter()
+                .filter(|id| !counts.contains_key(*id))
+                .cloned()
+                .collect(),
+            doubled: counts
+                .iter()
+                .filter(|(_, count)| **count > 1)
+                .map(|(id, _)| id.clone())
+                .collect(),
+            foreign: counts
+                .keys()
+                .filter(|id| !self.promised.contains(*id))
+                .cloned()
+                .collect(),
         }
     }
 }
@@ -61,7 +74,10 @@ pub fn stored_ids(server: &Server) -> Vec<String> {
             ids.push(row["event_id"].as_str().expect("an id").to_owned());
         }
         match page["next"].as_str() {
-            Some(next) => next.strip_prefix(&server.url).expect("an address of this server").clone_into(&mut path),
+            Some(next) => next
+                .strip_prefix(&server.url)
+                .expect("an address of this server")
+                .clone_into(&mut path),
             None => return ids,
         }
     }
@@ -71,10 +87,17 @@ pub fn stored_ids(server: &Server) -> Vec<String> {
 pub fn settled_ledger(server: &Server) -> serde_json::Value {
     let ledger = crate::harness::wait_until("an empty queue", || {
         let ledger = server.ledger();
-        if ledger["waiting"] == 0 { Ok(ledger) } else { Err(ledger.to_string()) }
+        if ledger["waiting"] == 0 {
+            Ok(ledger)
+        } else {
+            Err(ledger.to_string())
+        }
     });
     let count = |name: &str| ledger[name].as_u64().expect("a count");
-    let ended: u64 = ["stored", "duplicate", "sampled_out", "rejected", "dead_lettered"].into_iter().map(count).sum();
+    let ended: u64 = ["stored", "duplicate", "sampled_out", "rejected", "dead_lettered"]
+        .into_iter()
+        .map(count)
+        .sum();
     assert_eq!(count("received"), ended, "{ledger}");
     ledger
 }
@@ -84,7 +107,14 @@ fn the_checker_sees_loss_doubles_and_strangers() {
     let mut journal = Journal::default();
     journal.promise(["a", "b", "c"].map(str::to_owned));
     let stored = ["a", "b", "b", "x"].map(str::to_owned);
-    let expected = Differences { lost: vec!["c".to_owned()], doubled: vec!["b".to_owned()], foreign: vec!["x".to_owned()] };
+    let expected = Differences {
+        lost: vec!["c".to_owned()],
+        doubled: vec!["b".to_owned()],
+        foreign: vec!["x".to_owned()],
+    };
     assert_eq!(journal.compare(stored), expected);
-    assert_eq!(journal.compare(["a", "b", "c"].map(str::to_owned)), Differences::default());
+    assert_eq!(
+        journal.compare(["a", "b", "c"].map(str::to_owned)),
+        Differences::default()
+    );
 }

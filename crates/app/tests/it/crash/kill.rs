@@ -56,9 +56,18 @@ fn client(number: usize, url: &Mutex<String>, key: &str, stop: &AtomicBool) -> J
 
 #[test]
 fn nothing_is_lost_or_doubled_when_the_server_is_killed() {
-    let kills = std::env::var("CRASH_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let kills = std::env::var("CRASH_TEST_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(KILLS);
     let mut server = Server::start();
-    server.command(&["project", "update", server.project_id(), "--rate-limit-per-minute", "none"]);
+    server.command(&[
+        "project",
+        "update",
+        server.project_id(),
+        "--rate-limit-per-minute",
+        "none",
+    ]);
     server.restart_cleanly();
     let key = server.public_key().to_owned();
     let url = Arc::new(Mutex::new(server.url.clone()));
@@ -82,6 +91,13 @@ fn nothing_is_lost_or_doubled_when_the_server_is_killed() {
     let ledger = settled_ledger(&server);
     assert_eq!(journal.compare(stored_ids(&server)), Differences::default());
     assert_eq!(ledger["stored"], json!(journal.len()), "{ledger}");
-    assert!(journal.len() > kills * 10, "the test must have had something to lose: {}", journal.len());
-    println!("{kills} kills, {} events promised and stored, ledger {ledger}", journal.len());
+    assert!(
+        journal.len() > kills * 10,
+        "the test must have had something to lose: {}",
+        journal.len()
+    );
+    println!(
+        "{kills} kills, {} events promised and stored, ledger {ledger}",
+        journal.len()
+    );
 }
