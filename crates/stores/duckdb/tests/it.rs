@@ -3,5 +3,6 @@
 
 mod it {
     pub mod harness;
+    pub mod reading;
     pub mod suite;
 }

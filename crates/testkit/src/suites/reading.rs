@@ -1,7 +1,7 @@
 //! What every event store must answer: the reading endpoints of `query` over events that were appended.
 //!
-//! An adapter calls [`reading_suite!`](crate::reading_suite) with the path of an async function that returns [`Opened`] with a fresh,
-//! empty store; the calling crate needs `tokio` as a dependency.
+//! An adapter implements [`Harness`](crate::suites::store::Harness) and calls [`reading_suite!`](crate::reading_suite) once; the calling
+//! crate needs `tokio` as a dependency.
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
 mod aggregations;
@@ -11,27 +11,15 @@ mod now;
 mod oracle;
 mod summaries;
 
-use std::{any::Any, sync::Arc};
-
-use store::EventStore;
-
 pub use self::{aggregations::*, events::*, now::*, oracle::*, summaries::*};
 
-/// A store of one test.
-pub struct Opened {
-    /// Fresh and empty.
-    pub store: Arc<dyn EventStore>,
-    /// Lives as long as the test, such as a temporary directory.
-    pub keep: Box<dyn Any + Send>,
-}
-
-/// Runs the suite: `reading_suite!(open);` with `async fn open() -> testkit::suites::reading::Opened`.
+/// Runs the suite: `reading_suite!(TestStore::new());`, where the harness is made anew, over an empty store, for each test.
 #[macro_export]
 macro_rules! reading_suite {
-    ($open:path) => {
-        $crate::reading_suite! { @tests $open =>
+    ($harness:expr) => {
+        $crate::reading_suite! { @tests $harness;
             events_come_newest_first_as_they_were_sent,
-            an_event_keeps_everything_that_it_may_lack,
+            properties_come_back_to_the_byte,
             filters_choose_events,
             a_range_includes_its_start_and_not_its_end,
             pages_of_events_cover_the_list_once,
@@ -54,15 +42,14 @@ macro_rules! reading_suite {
             counts_equal_those_of_an_obvious_implementation,
         }
     };
-    (@tests $open:path => $($name:ident,)*) => {
-        mod reading_suite {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    $crate::suites::reading::$name($open().await).await;
-                }
-            )*
-        }
+    (@tests $harness:expr; $($name:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let harness = $harness;
+                let store = $crate::suites::store::Harness::open(&harness).await;
+                $crate::suites::reading::$name(&*store).await;
+            }
+        )*
     };
 }

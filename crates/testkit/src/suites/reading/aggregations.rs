@@ -3,11 +3,9 @@
 
 use query::{DailyAggregation, FiveMinuteAggregation, HourlyAggregation};
 use serde_json::{Value, json};
+use store::EventStore;
 
-use super::{
-    Opened,
-    fixture::{ALL, append, column, counts, event, scope, shop, shop_events, shop_id, source_id},
-};
+use super::fixture::{ALL, append, column, counts, event, scope, shop, shop_events, shop_id, source_id};
 
 /// A row of the shop; `bucket` is the field of the interval and its value.
 fn row(
@@ -30,9 +28,9 @@ fn row(
     row
 }
 
-pub async fn days_are_counted_by_source_and_name(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn days_are_counted_by_source_and_name(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let (web, app) = (Some("web"), Some("app"));
     let at = |time: &'static str| (time, time);
     let expected = [
@@ -74,14 +72,14 @@ pub async fn days_are_counted_by_source_and_name(opened: Opened) {
         ),
     ];
     assert_eq!(
-        counts::<DailyAggregation>(&*store, &shop, &ALL).await,
+        counts::<DailyAggregation>(store, &shop, &ALL).await,
         json!({"count": 6, "next": null, "previous": null, "results": expected})
     );
 }
 
-pub async fn counts_are_of_the_events_that_meet_the_filters(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn counts_are_of_the_events_that_meet_the_filters(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let web_id = source_id(1).to_string();
     let filtered = [
         ALL[0],
@@ -91,7 +89,7 @@ pub async fn counts_are_of_the_events_that_meet_the_filters(opened: Opened) {
         ("user_id", "u2"),
     ];
     assert_eq!(
-        counts::<DailyAggregation>(&*store, &shop, &filtered).await["results"],
+        counts::<DailyAggregation>(store, &shop, &filtered).await["results"],
         json!([row(
             ("date", "2026-01-15"),
             (Some("web"), "page_view"),
@@ -105,16 +103,16 @@ pub async fn counts_are_of_the_events_that_meet_the_filters(opened: Opened) {
         ("end_date", "2026-01-15T08:05:00Z"),
     ];
     assert_eq!(
-        column(&counts::<DailyAggregation>(&*store, &shop, &part).await, "event_count"),
+        column(&counts::<DailyAggregation>(store, &shop, &part).await, "event_count"),
         [1]
     );
 }
 
-pub async fn hours_and_5_minutes_are_counted_by_source_and_name(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn hours_and_5_minutes_are_counted_by_source_and_name(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let page_views = [ALL[0], ALL[1], ("event_name", "page_view")];
-    let hours = counts::<HourlyAggregation>(&*store, &shop, &page_views).await;
+    let hours = counts::<HourlyAggregation>(store, &shop, &page_views).await;
     assert_eq!(
         hours["results"][0],
         row(
@@ -133,7 +131,7 @@ pub async fn hours_and_5_minutes_are_counted_by_source_and_name(opened: Opened) 
             "2026-01-14T23:00:00Z"
         ]
     );
-    let minutes = counts::<FiveMinuteAggregation>(&*store, &shop, &ALL).await;
+    let minutes = counts::<FiveMinuteAggregation>(store, &shop, &ALL).await;
     assert_eq!(
         minutes["results"][2],
         row(
@@ -169,15 +167,15 @@ fn every_20_minutes(start: &str, count: u128) -> Vec<model::EnrichedEvent> {
         .collect()
 }
 
-pub async fn a_repeated_hour_is_counted_twice_and_its_day_once(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
+pub async fn a_repeated_hour_is_counted_twice_and_its_day_once(store: &dyn EventStore) {
+    let shop = shop().await;
     // In Berlin 02:00 to 03:00 happens twice on 25 October 2026: from 00:00 and from 01:00 UTC.
-    append(&*store, every_20_minutes("2026-10-24T22:00:00Z", 25 * 3)).await;
+    append(store, every_20_minutes("2026-10-24T22:00:00Z", 25 * 3)).await;
     let night = [
         ("start_date", "2026-10-24T23:00:00Z"),
         ("end_date", "2026-10-25T03:00:00Z"),
     ];
-    let hours = counts::<HourlyAggregation>(&*store, &shop, &night).await;
+    let hours = counts::<HourlyAggregation>(store, &shop, &night).await;
     assert_eq!(
         column(&hours, "datetime_hour"),
         [
@@ -192,21 +190,21 @@ pub async fn a_repeated_hour_is_counted_twice_and_its_day_once(opened: Opened) {
         ("start_date", "2026-10-24T00:00:00Z"),
         ("end_date", "2026-10-27T00:00:00Z"),
     ];
-    let days = counts::<DailyAggregation>(&*store, &shop, &around).await;
+    let days = counts::<DailyAggregation>(store, &shop, &around).await;
     assert_eq!(column(&days, "date"), ["2026-10-25"], "one day of 25 hours");
     assert_eq!(column(&days, "event_count"), [75]);
 }
 
-pub async fn hours_of_a_half_hour_zone_begin_at_half_past(opened: Opened) {
-    let (store, shop) = (opened.store, scope(shop_id(), "Shop", "Asia/Kolkata").await);
-    append(&*store, shop_events()).await;
-    let hours = counts::<HourlyAggregation>(&*store, &shop, &[ALL[0], ALL[1], ("user_id", "u1")]).await;
+pub async fn hours_of_a_half_hour_zone_begin_at_half_past(store: &dyn EventStore) {
+    let shop = scope(shop_id(), "Shop", "Asia/Kolkata").await;
+    append(store, shop_events()).await;
+    let hours = counts::<HourlyAggregation>(store, &shop, &[ALL[0], ALL[1], ("user_id", "u1")]).await;
     assert_eq!(
         column(&hours, "datetime_hour"),
         ["2026-01-15T08:30:00Z", "2026-01-14T22:30:00Z", "2026-01-14T22:30:00Z"]
     );
     // Midnight in India is 18:30 UTC.
-    let days = counts::<DailyAggregation>(&*store, &shop, &[ALL[0], ALL[1], ("event_source_id", "")]).await;
+    let days = counts::<DailyAggregation>(store, &shop, &[ALL[0], ALL[1], ("event_source_id", "")]).await;
     assert_eq!(
         column(&days, "date"),
         [
@@ -221,15 +219,15 @@ pub async fn hours_of_a_half_hour_zone_begin_at_half_past(opened: Opened) {
     assert_eq!(column(&days, "event_count"), [1, 2, 1, 1, 1, 1]);
 }
 
-pub async fn a_change_by_half_an_hour_cuts_an_hour_in_two(opened: Opened) {
-    let (store, shop) = (opened.store, scope(shop_id(), "Shop", "Australia/Lord_Howe").await);
+pub async fn a_change_by_half_an_hour_cuts_an_hour_in_two(store: &dyn EventStore) {
+    let shop = scope(shop_id(), "Shop", "Australia/Lord_Howe").await;
     // From +11 to +10:30 at 15:00 UTC on 4 April 2026.
-    append(&*store, every_20_minutes("2026-04-04T14:00:00Z", 9)).await;
+    append(store, every_20_minutes("2026-04-04T14:00:00Z", 9)).await;
     let around = [
         ("start_date", "2026-04-04T00:00:00Z"),
         ("end_date", "2026-04-05T00:00:00Z"),
     ];
-    let hours = counts::<HourlyAggregation>(&*store, &shop, &around).await;
+    let hours = counts::<HourlyAggregation>(store, &shop, &around).await;
     assert_eq!(
         column(&hours, "datetime_hour"),
         [
@@ -242,15 +240,15 @@ pub async fn a_change_by_half_an_hour_cuts_an_hour_in_two(opened: Opened) {
     assert_eq!(column(&hours, "event_count"), [1, 3, 2, 3]);
 }
 
-pub async fn pages_of_counts_cover_the_list_once(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
-    let whole = counts::<FiveMinuteAggregation>(&*store, &shop, &ALL).await;
+pub async fn pages_of_counts_cover_the_list_once(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
+    let whole = counts::<FiveMinuteAggregation>(store, &shop, &ALL).await;
     assert_eq!(whole["count"], 7);
     let mut pages = Vec::new();
     for page in ["1", "2", "3"] {
         let parameters = [ALL[0], ALL[1], ("page_size", "3"), ("page", page)];
-        let answer = counts::<FiveMinuteAggregation>(&*store, &shop, &parameters).await;
+        let answer = counts::<FiveMinuteAggregation>(store, &shop, &parameters).await;
         assert_eq!(answer["count"], 7, "page {page}");
         pages.extend(answer["results"].as_array().unwrap().clone());
     }

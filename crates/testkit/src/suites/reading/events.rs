@@ -3,17 +3,15 @@
 
 use query::{EventsRequest, QueryError};
 use serde_json::json;
+use store::EventStore;
 
-use super::{
-    Opened,
-    fixture::{ALL, append, event, events, numbers, shop, shop_events, shop_id, source_id},
-};
+use super::fixture::{ALL, append, event, events, numbers, shop, shop_events, shop_id, source_id};
 use crate::build::instant;
 
-pub async fn events_come_newest_first_as_they_were_sent(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
-    let answer = events(&*store, &shop, &[ALL[0], ALL[1], ("event_name", "purchase")]).await;
+pub async fn events_come_newest_first_as_they_were_sent(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
+    let answer = events(store, &shop, &[ALL[0], ALL[1], ("event_name", "purchase")]).await;
     // Of one instant the larger id comes first.
     let expected = json!({
         "count": 2,
@@ -51,15 +49,15 @@ pub async fn events_come_newest_first_as_they_were_sent(opened: Opened) {
         ],
     });
     assert_eq!(answer, expected);
-    assert_eq!(numbers(&events(&*store, &shop, &ALL).await), [7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(numbers(&events(store, &shop, &ALL).await), [7, 6, 5, 4, 3, 2, 1]);
 }
 
-pub async fn an_event_keeps_everything_that_it_may_lack(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn properties_come_back_to_the_byte(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let pairs = [("user_id".to_owned(), "u2".to_owned())];
     let request = EventsRequest::parse(&pairs, instant("2026-01-15T09:30:00Z")).unwrap();
-    let page = query::read_events(&*store, &shop, &request).await.unwrap();
+    let page = query::read_events(store, &shop, &request).await.unwrap();
     let purchase = &page.results[0];
     assert_eq!(
         purchase.event_properties.get(),
@@ -70,9 +68,9 @@ pub async fn an_event_keeps_everything_that_it_may_lack(opened: Opened) {
     assert!(text.contains(r#""price":12.50, "items":["größe","#), "{text}");
 }
 
-pub async fn filters_choose_events(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn filters_choose_events(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let (web, old) = (source_id(1).to_string(), source_id(3).to_string());
     let elsewhere = source_id(404).to_string();
     for (filters, expected) in [
@@ -90,15 +88,15 @@ pub async fn filters_choose_events(opened: Opened) {
             &[1],
         ),
     ] {
-        let answer = events(&*store, &shop, &[&ALL[..], filters].concat()).await;
+        let answer = events(store, &shop, &[&ALL[..], filters].concat()).await;
         assert_eq!(numbers(&answer), expected, "{filters:?}");
         assert_eq!(answer["count"], expected.len(), "{filters:?}");
     }
 }
 
-pub async fn a_range_includes_its_start_and_not_its_end(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn a_range_includes_its_start_and_not_its_end(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     for (start, end, expected) in [
         ("2026-01-15T08:05:00Z", "2026-01-15T09:00:00Z", &[5, 4][..]),
         ("2026-01-15T08:04:59.999999Z", "2026-01-15T08:05:00Z", &[3]),
@@ -108,13 +106,13 @@ pub async fn a_range_includes_its_start_and_not_its_end(opened: Opened) {
         ("2026-01-15T08:05:00Z", "", &[7, 6, 5, 4]),
         ("", "", &[6, 5, 4, 3, 2, 1]),
     ] {
-        let answer = events(&*store, &shop, &[("start_date", start), ("end_date", end)]).await;
+        let answer = events(store, &shop, &[("start_date", start), ("end_date", end)]).await;
         assert_eq!(numbers(&answer), expected, "{start:?} to {end:?}");
     }
 }
 
-pub async fn pages_of_events_cover_the_list_once(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
+pub async fn pages_of_events_cover_the_list_once(store: &dyn EventStore) {
+    let shop = shop().await;
     // Ten instants with 23 events each: pages cut through events of one instant.
     let minute = |number: u128| format!("2026-01-15T08:0{}:00Z", number % 10);
     let many = (1..=230)
@@ -128,14 +126,14 @@ pub async fn pages_of_events_cover_the_list_once(opened: Opened) {
             )
         })
         .collect();
-    append(&*store, many).await;
-    let whole = numbers(&events(&*store, &shop, &[("page_size", "1000")]).await);
+    append(store, many).await;
+    let whole = numbers(&events(store, &shop, &[("page_size", "1000")]).await);
     let mut expected: Vec<u128> = (1..=230).collect();
     expected.sort_by_key(|number| std::cmp::Reverse((number % 10, *number)));
     assert_eq!(whole, expected);
     let mut pages = Vec::new();
     for page in 1..=8 {
-        let answer = events(&*store, &shop, &[("page", &page.to_string()), ("page_size", "30")]).await;
+        let answer = events(store, &shop, &[("page", &page.to_string()), ("page_size", "30")]).await;
         assert_eq!(answer["count"], 230);
         let named = |number: i32| (1..=8).contains(&number).then(|| format!("page {number}"));
         assert_eq!(answer["previous"], json!(named(page - 1)));
@@ -146,7 +144,7 @@ pub async fn pages_of_events_cover_the_list_once(opened: Opened) {
     for page in ["9", "1000000", "0"] {
         let pairs = [("page", page), ("page_size", "30")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let request = EventsRequest::parse(&pairs, instant("2026-01-15T09:30:00Z")).unwrap();
-        let error = query::read_events(&*store, &shop, &request).await.unwrap_err();
+        let error = query::read_events(store, &shop, &request).await.unwrap_err();
         assert!(matches!(error, QueryError::PageNotFound { .. }), "{page}: {error}");
     }
 }

@@ -5,11 +5,8 @@ use query::{DailyAggregation, FiveMinuteAggregation, HourlyAggregation};
 use serde_json::{Value, json};
 use store::{EventStore, ProjectScope};
 
-use super::{
-    Opened,
-    fixture::{
-        ALL, NOW, append, counts, event, events, names, realtime, scope, shop, shop_events, source_id, summaries,
-    },
+use super::fixture::{
+    ALL, NOW, append, counts, event, events, names, realtime, scope, shop, shop_events, source_id, summaries,
 };
 use crate::build;
 
@@ -20,11 +17,11 @@ fn sources() -> Value {
     ])
 }
 
-pub async fn realtime_counts_until_now(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn realtime_counts_until_now(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     assert_eq!(
-        realtime(&*store, &shop, NOW).await,
+        realtime(store, &shop, NOW).await,
         json!({
             "project_name": "Shop",
             "current_hour_events": 1,
@@ -47,7 +44,7 @@ pub async fn realtime_counts_until_now(opened: Opened) {
         ("2026-01-15T23:00:00Z", [1, 1, 5, 1, 1]),
         ("2027-01-01T00:00:00Z", [0, 0, 0, 0, 0]),
     ] {
-        let metrics = realtime(&*store, &shop, now).await;
+        let metrics = realtime(store, &shop, now).await;
         let expected = [
             ("current_hour_events", hour),
             ("current_day_events", day),
@@ -61,9 +58,9 @@ pub async fn realtime_counts_until_now(opened: Opened) {
     }
 }
 
-pub async fn names_are_those_of_the_last_30_days(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn names_are_those_of_the_last_30_days(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     for (now, expected) in [
         ("2026-01-14T22:30:00Z", &["login"][..]),
         (NOW, &["login", "page_view", "purchase"]),
@@ -72,7 +69,7 @@ pub async fn names_are_those_of_the_last_30_days(opened: Opened) {
         ("2026-02-13T23:00:00Z", &["page_view"]),
         ("2026-03-01T00:00:00Z", &[]),
     ] {
-        let answer = names(&*store, &shop, now).await;
+        let answer = names(store, &shop, now).await;
         assert_eq!(
             answer,
             json!({"event_names": expected, "count": expected.len()}),
@@ -94,9 +91,9 @@ async fn every_answer(store: &dyn EventStore, scope: &ProjectScope) -> [Value; 7
     ]
 }
 
-pub async fn an_empty_project_is_answered(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    let answers = every_answer(&*store, &shop).await;
+pub async fn an_empty_project_is_answered(store: &dyn EventStore) {
+    let shop = shop().await;
+    let answers = every_answer(store, &shop).await;
     for answer in &answers[..5] {
         assert_eq!(
             answer,
@@ -120,10 +117,10 @@ pub async fn an_empty_project_is_answered(opened: Opened) {
     assert_eq!(answers[6], json!({"event_names": [], "count": 0}));
 }
 
-pub async fn another_project_is_never_seen(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
-    let before = every_answer(&*store, &shop).await;
+pub async fn another_project_is_never_seen(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
+    let before = every_answer(store, &shop).await;
     // The same users, sessions, sources, names and times.
     let neighbour = build::project(2);
     let theirs = shop_events()
@@ -135,9 +132,9 @@ pub async fn another_project_is_never_seen(opened: Opened) {
             ..ours
         })
         .collect();
-    append(&*store, theirs).await;
-    assert_eq!(every_answer(&*store, &shop).await, before);
+    append(store, theirs).await;
+    assert_eq!(every_answer(store, &shop).await, before);
     let nobody = scope(build::project(3), "Nobody", "UTC").await;
-    let theirs = every_answer(&*store, &nobody).await;
+    let theirs = every_answer(store, &nobody).await;
     assert!(theirs[..5].iter().all(|answer| answer["count"] == 0));
 }

@@ -15,10 +15,7 @@ use serde_json::{Value, json};
 use store::{EventStore, ProjectScope};
 use uuid::Uuid;
 
-use super::{
-    Opened,
-    fixture::{append, counts, event, scope, summaries},
-};
+use super::fixture::{append, counts, event, scope, summaries};
 use crate::build::{self, instant};
 
 /// Where clocks do what, and around when.
@@ -236,8 +233,7 @@ fn assert_same(found: &[Value], expected: &[Value], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
 }
 
-pub async fn counts_equal_those_of_an_obvious_implementation(opened: Opened) {
-    let store = &*opened.store;
+pub async fn counts_equal_those_of_an_obvious_implementation(store: &dyn EventStore) {
     // The same chance in every run.
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);

@@ -3,15 +3,13 @@
 
 use query::DailyAggregation;
 use serde_json::json;
+use store::EventStore;
 
-use super::{
-    Opened,
-    fixture::{ALL, append, column, counts, event, shop, shop_events, shop_id, summaries},
-};
+use super::fixture::{ALL, append, column, counts, event, shop, shop_events, shop_id, summaries};
 
-pub async fn days_are_summed_up(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn days_are_summed_up(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let one_event = |date: &str, name: &str, received: &str| {
         json!({
             "project_name": "Shop",
@@ -50,8 +48,8 @@ pub async fn days_are_summed_up(opened: Opened) {
             one_event("2026-01-14", "login", "2026-01-14T22:30:01Z"),
         ],
     });
-    assert_eq!(summaries(&*store, &shop, &ALL).await, expected);
-    let of_one_user = summaries(&*store, &shop, &[ALL[0], ALL[1], ("user_id", "u1")]).await;
+    assert_eq!(summaries(store, &shop, &ALL).await, expected);
+    let of_one_user = summaries(store, &shop, &[ALL[0], ALL[1], ("user_id", "u1")]).await;
     assert_eq!(column(&of_one_user, "total_events"), [2, 1]);
     assert_eq!(
         of_one_user["results"][0]["source_breakdown"],
@@ -59,8 +57,8 @@ pub async fn days_are_summed_up(opened: Opened) {
     );
 }
 
-pub async fn a_summary_names_ten_events(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
+pub async fn a_summary_names_ten_events(store: &dyn EventStore) {
+    let shop = shop().await;
     // name-01 happens once, name-12 twelve times, each time by another user; name-00 as often as name-12.
     let mut events = Vec::new();
     let mut number = 0;
@@ -78,8 +76,8 @@ pub async fn a_summary_names_ten_events(opened: Opened) {
             ));
         }
     }
-    append(&*store, events).await;
-    let answer = summaries(&*store, &shop, &ALL).await;
+    append(store, events).await;
+    let answer = summaries(store, &shop, &ALL).await;
     let day = &answer["results"][0];
     let top = day["top_events"].as_array().unwrap();
     let names: Vec<&str> = top.iter().map(|event| event["event_name"].as_str().unwrap()).collect();
@@ -100,8 +98,8 @@ pub async fn a_summary_names_ten_events(opened: Opened) {
     );
 }
 
-pub async fn a_summary_names_the_larger_sources(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
+pub async fn a_summary_names_the_larger_sources(store: &dyn EventStore) {
+    let shop = shop().await;
     // 1003 sources: two events of each but the last five in the alphabet, which have one.
     let mut events = Vec::new();
     for number in 0..1003_u128 {
@@ -113,8 +111,8 @@ pub async fn a_summary_names_the_larger_sources(opened: Opened) {
             }
         }
     }
-    append(&*store, events).await;
-    let answer = summaries(&*store, &shop, &ALL).await;
+    append(store, events).await;
+    let answer = summaries(store, &shop, &ALL).await;
     let day = &answer["results"][0];
     let sources = day["source_breakdown"].as_object().unwrap();
     assert_eq!(sources.len(), 1001);
@@ -125,22 +123,22 @@ pub async fn a_summary_names_the_larger_sources(opened: Opened) {
     assert_eq!(day["total_events"], sum);
 }
 
-pub async fn pages_of_days_cover_the_list_once(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
-    let whole = summaries(&*store, &shop, &ALL).await;
+pub async fn pages_of_days_cover_the_list_once(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
+    let whole = summaries(store, &shop, &ALL).await;
     let mut pages = Vec::new();
     for page in ["1", "2", "3"] {
-        let answer = summaries(&*store, &shop, &[ALL[0], ALL[1], ("page_size", "1"), ("page", page)]).await;
+        let answer = summaries(store, &shop, &[ALL[0], ALL[1], ("page_size", "1"), ("page", page)]).await;
         assert_eq!(answer["count"], 3, "page {page}");
         pages.extend(answer["results"].as_array().unwrap().clone());
     }
     assert_eq!(json!(pages), whole["results"]);
 }
 
-pub async fn late_events_are_counted_where_they_belong(opened: Opened) {
-    let (store, shop) = (opened.store, shop().await);
-    append(&*store, shop_events()).await;
+pub async fn late_events_are_counted_where_they_belong(store: &dyn EventStore) {
+    let shop = shop().await;
+    append(store, shop_events()).await;
     let mut late = event(
         shop_id(),
         100,
@@ -149,9 +147,9 @@ pub async fn late_events_are_counted_where_they_belong(opened: Opened) {
         ("u9", "s9"),
     );
     late.received_at = crate::build::instant("2026-01-20T00:00:00Z");
-    append(&*store, vec![late]).await;
+    append(store, vec![late]).await;
     let logins = [ALL[0], ALL[1], ("event_name", "login")];
-    let days = counts::<DailyAggregation>(&*store, &shop, &logins).await;
+    let days = counts::<DailyAggregation>(store, &shop, &logins).await;
     assert_eq!(
         days["results"],
         json!([{
@@ -166,6 +164,6 @@ pub async fn late_events_are_counted_where_they_belong(opened: Opened) {
             "updated_at": "2026-01-20T00:00:00Z",
         }])
     );
-    let summary = summaries(&*store, &shop, &logins).await;
+    let summary = summaries(store, &shop, &logins).await;
     assert_eq!(column(&summary, "total_events"), [2]);
 }
