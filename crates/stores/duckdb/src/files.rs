@@ -167,9 +167,11 @@ impl Files {
             }
         }
         match fs::remove_dir_all(self.temp()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        // DuckDB makes its own directory inside, when it first spills, but not this one.
+        fs::create_dir(self.temp())
     }
 
     /// Every generation of which the database or its log is there, with the file's name.

@@ -7,6 +7,7 @@
 //! - No statement of a reader can write, reach files, or change settings.
 
 mod append;
+pub mod ceiling;
 mod compact;
 mod engine;
 mod failure;

@@ -4,10 +4,10 @@ mod columns;
 mod plan;
 mod properties;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use duckdb::{Connection, arrow::datatypes::SchemaRef, params};
-use model::{Outcome, ProjectId, Timestamp};
+use model::{EnrichedEvent, Outcome, ProjectId, Timestamp};
 use store::{AppendBatch, AppendOutcome, AppendReport, Checkpoint};
 use uuid::Uuid;
 
@@ -39,6 +39,40 @@ pub(crate) fn schema() -> SchemaRef {
 
 /// Rows that are turned into columns at a time: their text must stay far below the 2 GiB of one Arrow column.
 const ROWS_PER_BATCH: usize = 8_192;
+
+/// Appends rows as they come, for [`crate::ceiling`].
+pub(crate) fn append_bare(
+    connection: &Connection,
+    schema: &SchemaRef,
+    events: &[EnrichedEvent],
+) -> Result<(), Failure> {
+    let rows: Vec<Row<'_>> = events
+        .iter()
+        .map(|event| Row {
+            event,
+            project: bare_project(event.project_id),
+            uid: 0,
+            properties: Cow::Borrowed(&event.properties),
+        })
+        .collect();
+    append_rows(connection, schema, &rows)
+}
+
+/// A number for a project that needs no table.
+pub(crate) fn bare_project(project: ProjectId) -> u32 {
+    project.0.as_u128() as u32
+}
+
+fn append_rows(connection: &Connection, schema: &SchemaRef, rows: &[Row<'_>]) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut appender = connection.appender("events")?;
+    for rows in rows.chunks(ROWS_PER_BATCH) {
+        appender.append_record_batch(columns::record_batch(schema, rows)?)?;
+    }
+    Ok(appender.flush()?)
+}
 
 /// Projects that the batch is the first to bring events of.
 type NewProjects = Vec<(ProjectId, u32)>;
@@ -88,7 +122,7 @@ impl Appender<'_> {
     }
 
     fn plan(&mut self, batch: &AppendBatch, source: &Source, changes: &mut Changes) -> Result<Plan, Failure> {
-        let positions: HashMap<u64, u64> = self
+        let positions: HashMap<u32, u64> = self
             .shared
             .positions()
             .into_iter()
@@ -121,7 +155,7 @@ impl Appender<'_> {
         self.index.commit(changes)?;
 
         self.connection.execute_batch("BEGIN TRANSACTION")?;
-        self.append_rows(&rows)?;
+        append_rows(self.connection, self.schema, &rows)?;
         for (id, number) in &projects {
             self.execute("INSERT INTO projects VALUES (?, ?, 0)", params![number, id.to_string()])?;
         }
@@ -195,17 +229,6 @@ impl Appender<'_> {
             new.push((id, number));
             number
         })
-    }
-
-    fn append_rows(&self, rows: &[Row<'_>]) -> Result<(), Failure> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut appender = self.connection.appender("events")?;
-        for rows in rows.chunks(ROWS_PER_BATCH) {
-            appender.append_record_batch(columns::record_batch(self.schema, rows)?)?;
-        }
-        Ok(appender.flush()?)
     }
 
     fn count(&self, ledger: &HashMap<(ProjectId, i32, Outcome), u64>) -> Result<(), Failure> {

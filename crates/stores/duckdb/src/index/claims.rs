@@ -16,10 +16,10 @@ const EPOCH_DAYS: i64 = limits::IDEMPOTENCY_WINDOW_DAYS + 1;
 pub(crate) const REMEMBERED_DAYS: i64 = 2 * EPOCH_DAYS;
 const KEYSPACE: &str = "claims-";
 
-/// The delivery that claims an id: a queue (folded to eight bytes) and a position in it.
+/// The delivery that claims an id: a queue (folded to four bytes) and a position in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
-    pub(crate) queue: u64,
+    pub(crate) queue: u32,
     pub(crate) position: u64,
 }
 
@@ -35,30 +35,32 @@ impl Owner {
         }
     }
 
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.queue.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.position.to_le_bytes());
+    /// The queue, then the position without its leading zeros: there is one of these per event.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(12);
+        bytes.extend_from_slice(&self.queue.to_le_bytes());
+        let used = 8 - self.position.leading_zeros() as usize / 8;
+        bytes.extend_from_slice(&self.position.to_le_bytes()[..used]);
         bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
-        let bytes: [u8; 16] = bytes
-            .try_into()
-            .map_err(|_| Failure::Index(format!("a claim of {} bytes", bytes.len())))?;
-        // Splitting sixteen bytes in two needs no check.
-        let number = u128::from_le_bytes(bytes);
+        let damaged = || Failure::Index(format!("a claim of {} bytes", bytes.len()));
+        let (queue, used) = bytes.split_first_chunk().ok_or_else(damaged)?;
+        let mut position = [0; 8];
+        position.get_mut(..used.len()).ok_or_else(damaged)?.copy_from_slice(used);
         Ok(Self {
-            queue: number as u64,
-            position: (number >> 64) as u64,
+            queue: u32::from_le_bytes(*queue),
+            position: u64::from_le_bytes(position),
         })
     }
 }
 
-/// A queue's id in eight bytes, never 0.
-pub(crate) fn fold(queue: Uuid) -> u64 {
+/// A queue's id in four bytes, never 0. Two queues of one store fold alike once in four billion.
+pub(crate) fn fold(queue: Uuid) -> u32 {
     let (high, low) = queue.as_u64_pair();
-    (high ^ low).max(1)
+    let folded = high ^ low;
+    ((folded ^ (folded >> 32)) as u32).max(1)
 }
 
 /// The epoch that an instant of receipt lies in.

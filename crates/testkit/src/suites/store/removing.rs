@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{EnrichedEvent, Outcome, ProjectId};
 use store::{
     AppendOutcome::{Duplicate, Stored},
-    EventStore, Value,
+    Value,
     event_store::ProjectStatus,
 };
 
