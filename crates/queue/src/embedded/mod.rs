@@ -301,10 +301,8 @@ impl EventQueue for EmbeddedQueue {
         }
         let deadline = Instant::now() + wait;
         loop {
+            // Made before looking: it hears of all that arrives from here on.
             let changed = self.shared.readable.notified();
-            tokio::pin!(changed);
-            // Before looking: what arrives after the look must not be missed.
-            changed.as_mut().enable();
             let now = Instant::now();
             let taken = lock(&self.shared.state).take(max_records, now);
             let due = match taken {
@@ -320,7 +318,7 @@ impl EventQueue for EmbeddedQueue {
             }
             let until = due.map_or(deadline, |due| due.min(deadline));
             tokio::select! {
-                () = &mut changed => {}
+                () = changed => {}
                 () = tokio::time::sleep_until(until) => {}
             }
         }

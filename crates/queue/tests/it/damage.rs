@@ -167,6 +167,33 @@ async fn a_block_of_zeros_costs_the_records_in_it() {
 }
 
 #[tokio::test]
+async fn a_record_written_to_the_wrong_place_costs_the_one_that_was_there() {
+    let files = filled(true).await;
+    let path = &files.paths(".segment")[1];
+    change(&files, path, |content| {
+        let sixth = SEGMENT_HEADER_BYTES + 5 * RECORD_BYTES;
+        content.copy_within(sixth..sixth + RECORD_BYTES, SEGMENT_HEADER_BYTES + RECORD_BYTES);
+    });
+    let (numbers, told) = outcome(&files).await;
+    assert_eq!((missing(&numbers), told), (1, 1));
+}
+
+#[tokio::test]
+async fn a_damaged_last_record_is_not_taken_for_a_torn_one() {
+    let files = SimulatedFiles::default();
+    let queue = open(&files);
+    // Ends in zeros, as a torn write does, but in the middle of a sector.
+    queue.append(vec![record(3, 20)]).await.unwrap();
+    let killed = files.copy();
+    change(&killed, &killed.paths(".segment")[0].clone(), |content| {
+        content[SEGMENT_HEADER_BYTES + 56] ^= 1;
+    });
+    let queue = open(&killed);
+    assert!(read_all(&queue).await.is_empty());
+    assert_eq!(queue.status().await.unwrap().damaged_records, 1);
+}
+
+#[tokio::test]
 async fn a_missing_segment_is_told_unless_it_was_acknowledged() {
     let whole = filled(true).await;
     let paths = whole.paths(".segment");
@@ -189,6 +216,26 @@ async fn a_missing_segment_is_told_unless_it_was_acknowledged() {
     assert_eq!(whole.paths(".segment").len(), 1, "acknowledged segments are gone");
     assert_eq!(read_numbers(&queue).await, [RECORDS - 1]);
     assert_eq!(queue.status().await.unwrap().damaged_records, 0);
+}
+
+#[tokio::test]
+async fn positions_that_damage_hides_are_not_given_again() {
+    let files = SimulatedFiles::default();
+    let queue = open(&files);
+    fill(&queue, 0..RECORDS, PAYLOAD_BYTES).await;
+    let last = read_all(&queue).await.last().unwrap().position;
+    let killed = files.copy();
+    drop(queue);
+    // Nothing is left that tells how far it went, but the name of a file.
+    change(&killed, &killed.paths("checkpoint")[0].clone(), |content| {
+        content.fill(0xA5)
+    });
+    change(&killed, killed.paths(".segment").last().unwrap(), Vec::clear);
+    let queue = open(&killed);
+    fill(&queue, RECORDS..RECORDS + 1, PAYLOAD_BYTES).await;
+    let delivery = read_all(&queue).await.pop().unwrap();
+    assert_eq!(number_of(&delivery.record), RECORDS);
+    assert!(delivery.position > last, "{:?} after {last:?}", delivery.position);
 }
 
 #[tokio::test]
@@ -221,7 +268,7 @@ async fn bytes_of_a_client_never_pass_for_a_record() {
     // Bytes that are a record of another queue, at the position that is wanted.
     let other = SimulatedFiles::default();
     let queue = open(&other);
-    fill(&queue, 0..3, PAYLOAD_BYTES).await;
+    fill(&queue, 50..53, PAYLOAD_BYTES).await;
     let segment = other.content(&other.paths(".segment")[0]);
     let forged = segment[SEGMENT_HEADER_BYTES + RECORD_BYTES..SEGMENT_HEADER_BYTES + 2 * RECORD_BYTES].to_vec();
 

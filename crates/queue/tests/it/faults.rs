@@ -64,13 +64,30 @@ async fn a_failed_append_is_refused_and_the_next_one_goes_to_a_new_segment() {
         assert_eq!(read_numbers(&queue).await, [0, 1, 2, 3, 4, 5]);
 
         // Nor does the refused append come back from what the failed write has left, whatever the power cut kept of it.
-        for kept in [0, u64::MAX] {
+        for kept in [0, 1, 2, u64::MAX] {
             let cut = files.after_power_cut(|most| most.min(kept));
             let queue = open(&cut);
             assert_eq!(read_numbers(&queue).await, [0, 1, 2, 3, 4, 5]);
             assert_eq!(queue.status().await.unwrap().damaged_records, 0);
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_start_delivers_is_on_the_medium() {
+    let files = SimulatedFiles::default();
+    let queue = open(&files);
+    fill(&queue, 0..3, 100).await;
+    files.inject(fault(Call::Sync, ".segment"));
+    queue.append(vec![record(3, 100)]).await.unwrap_err();
+    // Killed: the kernel still has what the failed flush left, and the next process finds it.
+    let killed = files.copy();
+    let queue = open(&killed);
+    assert_eq!(read_numbers(&queue).await, [0, 1, 2, 3]);
+    fill(&queue, 4..5, 100).await;
+    let queue = open(&killed.after_power_cut(|_| 0));
+    assert_eq!(read_numbers(&queue).await, [0, 1, 2, 3, 4]);
+    assert_eq!(queue.status().await.unwrap().damaged_records, 0);
 }
 
 #[tokio::test]

@@ -391,8 +391,9 @@ pub async fn the_status_tells_events_by_project(harness: &dyn Harness) {
         (0, None, 0)
     );
     let (one, two) = (build::project(1), build::project(2));
+    // Of a project that has nothing else: it is not told.
     let tally = Tally {
-        project_id: two,
+        project_id: build::project(3),
         received_at: build::instant("2026-01-15T11:00:00Z"),
         sampled_out: 3,
         rejected: Vec::new(),
