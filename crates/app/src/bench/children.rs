@@ -223,6 +223,16 @@ fn read_memory(status: &str) -> Memory {
     }
 }
 
+/// Processes that wanted a processor over the last minute, on average; `None` where the system does not tell.
+pub fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg")
+        .ok()?
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()
+}
+
 /// Whether files there live in memory: then making them durable costs nothing, and the numbers are too good.
 pub fn is_in_memory(directory: &Path) -> bool {
     const TMPFS_MAGIC: i64 = 0x0102_1994;

@@ -13,13 +13,16 @@ use model::Clock;
 use super::Context;
 use crate::{
     bench::{
-        children::is_in_memory,
+        children::{is_in_memory, load_average},
         load::Numbers,
         report::{Report, Section},
     },
     engine::stop_signal,
     usage::usage,
 };
+
+/// A load average from which on other programs disturb the measurement.
+const BUSY: f64 = 0.5;
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -99,6 +102,11 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// How long end-to-end sends.
+    fn sustained_length(&self) -> Duration {
+        Duration::from_secs(self.options.seconds.unwrap_or(60))
+    }
+
     fn says(&self, what: impl Into<String>) {
         self.progress.set_message(what.into());
     }
@@ -110,6 +118,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     if !scratch.is_dir() {
         return Err(usage(format!("--scratch {} is no directory", scratch.display())));
     }
+    let notes = notes(&args.options);
     let bench = Bench {
         options: &args.options,
         clock: context.clock.as_ref(),
@@ -122,7 +131,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         () = stop_signal() => anyhow::bail!("interrupted"),
     };
     bench.progress.finish_and_clear();
-    let report = Report::new(notes(&args.options), sections);
+    let report = Report::new(notes, sections);
     context.output.answer(&report, || report.text(context.output))?;
     Ok(if report.met {
         ExitCode::SUCCESS
@@ -160,6 +169,11 @@ fn notes(options: &Options) -> Vec<String> {
             "That is memory, not a disk: making events durable costs nothing there. Choose a disk with --scratch."
                 .to_owned(),
         );
+    }
+    if let Some(load) = load_average().filter(|load| *load > BUSY) {
+        notes.push(format!(
+            "Other programs were busy at the start (load average {load}): compare ratios, not rates."
+        ));
     }
     if cfg!(debug_assertions) {
         notes.push("This is a debug build: the numbers mean nothing. Build with --release.".to_owned());

@@ -1,8 +1,11 @@
 //! The real binary, tried from outside.
 
+mod bench;
 mod commands;
 mod contract;
 mod crash;
+mod fuzz;
 mod harness;
+mod real_input;
 mod tidy;
 mod usage;
