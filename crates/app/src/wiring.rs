@@ -14,7 +14,7 @@ use queue::{EmbeddedOptions, EmbeddedQueue};
 use server::{Backends, Engine, limit::LocalRateLimiter};
 pub use server::{Mode as EngineMode, Running as RunningEngine};
 use store::MetaStore;
-use store_duckdb::{DuckdbStore, DuckdbOptions};
+use store_duckdb::{DuckdbOptions, DuckdbStore};
 use store_sqlite::SqliteMetaStore;
 
 use crate::config::Settings;
@@ -30,10 +30,16 @@ pub async fn start_engine(settings: &Settings, mode: EngineMode) -> anyhow::Resu
 pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyhow::Result<Arc<Engine>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let directory = &settings.data_dir;
-    let options = EmbeddedOptions { bytes_max: settings.queue_bytes_max, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions {
+        bytes_max: settings.queue_bytes_max,
+        ..EmbeddedOptions::default()
+    };
     let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
-    let options = DuckdbOptions { memory_bytes_max: settings.store_memory_bytes_max, ..DuckdbOptions::default() };
+    let options = DuckdbOptions {
+        memory_bytes_max: settings.store_memory_bytes_max,
+        ..DuckdbOptions::default()
+    };
     let store = DuckdbStore::open(&directory.join("events"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the event store in {}", directory.join("events").display()))?;
     let backends = Backends {
@@ -57,7 +63,9 @@ pub async fn open_meta_store(settings: &Settings) -> anyhow::Result<Arc<dyn Meta
         .create(directory)
         .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
     let file = directory.join("metadata.sqlite3");
-    let store = SqliteMetaStore::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
+    let store = SqliteMetaStore::open(&file)
+        .await
+        .with_context(|| format!("cannot open {}", file.display()))?;
     Ok(Arc::new(store))
 }
 
@@ -65,13 +73,21 @@ pub async fn open_meta_store(settings: &Settings) -> anyhow::Result<Arc<dyn Meta
 fn enricher(settings: &Settings) -> anyhow::Result<Enricher> {
     let agents = read_table(settings, "user-agents.yaml")?;
     let countries = read_table(settings, "countries.mmdb")?;
-    Enricher::new(agents.as_deref(), countries).context("cannot use the run-time tables; fetch them again, or unset RUNTIME_DIR")
+    Enricher::new(agents.as_deref(), countries)
+        .context("cannot use the run-time tables; fetch them again, or unset RUNTIME_DIR")
 }
 
 fn read_table(settings: &Settings, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let candidates = table_directories(settings);
-    let Some(file) = candidates.iter().map(|directory| directory.join(name)).find(|file| file.exists()) else {
-        tracing::warn!(table = name, "a run-time table is missing: the keys that are read from it stay empty");
+    let Some(file) = candidates
+        .iter()
+        .map(|directory| directory.join(name))
+        .find(|file| file.exists())
+    else {
+        tracing::warn!(
+            table = name,
+            "a run-time table is missing: the keys that are read from it stay empty"
+        );
         return Ok(None);
     };
     let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;

@@ -49,8 +49,6 @@ pub const SOURCES_PER_PROJECT_MAX: usize = 10_000;
 pub const PROJECT_EVENTS_PER_MINUTE_DEFAULT: u32 = 1_000;
 /// `IP_RATE_LIMIT_PER_MINUTE`: contract, command line.
 pub const ADDRESS_REQUESTS_PER_MINUTE_DEFAULT: u32 = 1_000;
-/// `retention_days` of a new project: a year and a month, so that a year can be compared with the one before it.
-pub const RETENTION_DAYS_DEFAULT: u32 = 395;
 /// Counters that rate limits keep at once (addresses and projects): about 200 bytes each.
 pub const RATE_LIMIT_KEYS_MAX: u64 = 100_000;
 

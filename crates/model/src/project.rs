@@ -54,7 +54,8 @@ impl Project {
             is_active: true,
             rate_limit_per_minute: Some(crate::limits::PROJECT_EVENTS_PER_MINUTE_DEFAULT),
             monthly_event_quota: None,
-            retention_days: Some(crate::limits::RETENTION_DAYS_DEFAULT),
+            // Nothing is deleted that nobody asked to delete.
+            retention_days: None,
             aggregation_retention_days: None,
             cors_allowed_origins: Vec::new(),
             sampling_enabled: false,

@@ -60,9 +60,6 @@ impl Worker {
     /// Works until `stop`, then until the queue is empty or `abort`. Failures are logged and tried again.
     pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
         self.engine.consumers.fetch_add(1, Ordering::Relaxed);
-        // The first event should not wait for the rules to be compiled.
-        let enricher = Arc::clone(self.engine.enricher());
-        let _ = tokio::task::spawn_blocking(move || enricher.warm_up()).await;
         loop {
             let stopping = stop.is_cancelled();
             match self

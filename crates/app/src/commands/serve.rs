@@ -84,7 +84,12 @@ async fn first_start(meta: &dyn MetaStore, context: &Context) -> anyhow::Result<
     Ok(Some(FirstStart { project, password }))
 }
 
-fn announce(output: Output, settings: &Settings, address: SocketAddr, first: Option<&FirstStart>) -> anyhow::Result<()> {
+fn announce(
+    output: Output,
+    settings: &Settings,
+    address: SocketAddr,
+    first: Option<&FirstStart>,
+) -> anyhow::Result<()> {
     let url = format!("http://{}{}", reachable(address), settings.server_config().base_path);
     let document = json!({
         "address": address,
@@ -135,7 +140,11 @@ fn welcome(output: Output, url: &str, first: &FirstStart) -> String {
 fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
     }
     address
 }

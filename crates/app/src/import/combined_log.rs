@@ -213,7 +213,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Undoes `\"`, `\\`, `\n`, `\r`, `\t` and `\xhh`, as httpd and nginx write them; other backslashes stay. Bytes that are no UTF-8 are replaced.
+/// Undoes `\"`, `\\`, `\n`, `\r`, `\t` and `\xhh`, as httpd and nginx write them; other backslashes stay.
+/// All of them stay where the result would be no UTF-8.
 fn unescaped(text: &[u8]) -> String {
     if !text.contains(&b'\\') {
         return String::from_utf8_lossy(text).into_owned();
@@ -235,10 +236,8 @@ fn unescaped(text: &[u8]) -> String {
         bytes.push(plain);
         rest = &rest[used..];
     }
-    match String::from_utf8_lossy(&bytes) {
-        Cow::Borrowed(text) => text.to_owned(),
-        Cow::Owned(text) => text,
-    }
+    // Bytes of an older encoding than UTF-8: as the log spells them they can still be told apart.
+    String::from_utf8(bytes).unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned())
 }
 
 fn hex_byte(digits: &[u8]) -> Option<u8> {

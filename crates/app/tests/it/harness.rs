@@ -206,6 +206,18 @@ impl Server {
         })
     }
 
+    /// Waits until the project has stored so many events.
+    pub fn wait_for_stored(&self, count: u64) {
+        wait_until(&format!("{count} stored events"), || {
+            let ledger = self.ledger();
+            if ledger["stored"] == count {
+                Ok(())
+            } else {
+                Err(ledger.to_string())
+            }
+        });
+    }
+
     /// The ledger of the project, as `event_status` shows it.
     pub fn ledger(&self) -> Value {
         let status = self.command(&["event_status"]);

@@ -11,6 +11,7 @@ use axum::{
 use query::{
     AggregationRequest, AggregationRow, DailyAggregation, DailySummary, EventNames, EventSources, EventsRequest,
     FiveMinuteAggregation, HourlyAggregation, Page, PageAnswer, RealtimeMetrics, StoredEvent, SummaryRequest,
+    TimeRange,
 };
 use serde::Serialize;
 use store::ProjectScope;
@@ -64,7 +65,8 @@ endpoint!(
     /// Stored events, newest first.
     events, "/api/events/query/", [ListParameters], PageAnswer<StoredEvent>, call, {
         let request = EventsRequest::parse(&call.pairs(), call.engine.clock().now()).map_err(invalid)?;
-        Ok(call.page(query::read_events(&**call.engine.store(), &call.scope, &request).await?))
+        let page = query::read_events(&**call.engine.store(), &call.scope, &request).await?;
+        Ok(call.page(page, request.filters.range))
     }
 );
 endpoint!(
@@ -83,7 +85,8 @@ endpoint!(
     /// The project by local day.
     summaries, "/api/events/summaries/daily/", [ListParameters], PageAnswer<DailySummary>, call, {
         let request = SummaryRequest::parse(&call.pairs(), call.engine.clock().now()).map_err(invalid)?;
-        Ok(call.page(query::read_daily_summaries(&**call.engine.store(), &call.scope, &request).await?))
+        let page = query::read_daily_summaries(&**call.engine.store(), &call.scope, &request).await?;
+        Ok(call.page(page, request.filters.range))
     }
 );
 endpoint!(
@@ -173,18 +176,24 @@ impl Call<'_> {
 
     async fn aggregations<R: AggregationRow>(&self) -> Result<PageAnswer<R>, ApiError> {
         let request = AggregationRequest::parse(&self.pairs(), self.engine.clock().now()).map_err(invalid)?;
-        Ok(self.page(query::read_aggregations(&**self.engine.store(), &self.scope, &request).await?))
+        let page = query::read_aggregations(&**self.engine.store(), &self.scope, &request).await?;
+        Ok(self.page(page, request.filters.range))
     }
 
-    /// A page with the URLs of its neighbours: the request's own, with another `page`.
-    fn page<T>(&self, page: Page<T>) -> PageAnswer<T> {
+    /// A page with the URLs of its neighbours: the request's own with another `page`, and with its range spelled out, because a
+    /// range that ends "now" would move from page to page.
+    fn page<T>(&self, page: Page<T>, range: TimeRange) -> PageAnswer<T> {
         let base = self.base_url();
         let pairs = self.pairs();
         page.into_answer(|number| {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
-            for (name, value) in pairs.iter().filter(|(name, _)| name != "page") {
-                query.append_pair(name, value);
-            }
+            query.extend_pairs(
+                pairs
+                    .iter()
+                    .filter(|(name, _)| !["start_date", "end_date", "page"].contains(&name.as_str())),
+            );
+            query.append_pair("start_date", &range.from.to_string());
+            query.append_pair("end_date", &range.to.to_string());
             query.append_pair("page", &number.to_string());
             format!("{base}?{}", query.finish())
         })
