@@ -1,6 +1,7 @@
 //! Measures appending, the disk that events take, and compaction; ours and the bare appender by turns in the same run.
 //!
 //! `cargo run --release -p store-duckdb --example append_rate -- [events] [window|redelivery] [rounds]`
+//! `perf record` on it with `once` instead of the rounds: ours alone, nothing after it.
 #![expect(clippy::unwrap_used, reason = "a measurement fails by panicking")]
 
 use std::{
@@ -14,8 +15,12 @@ use store::{AppendBatch, AppendItem, Checkpoint, EventStore};
 use store_duckdb::{DuckdbOptions, DuckdbStore, ceiling::BareAppender};
 use uuid::Uuid;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: u64 = 5_000;
 const PROJECTS: u64 = 3;
+const USERS: u64 = 30_000;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -25,12 +30,18 @@ fn main() {
         Some("redelivery") => Deduplication::Redelivery,
         Some(other) => panic!("{other:?} is neither window nor redelivery"),
     };
-    let rounds: usize = arguments.next().map_or(3, |text| text.parse().unwrap());
+    let rounds = arguments.next();
+    let once = rounds.as_deref() == Some("once");
+    let rounds: usize = rounds.filter(|_| !once).map_or(3, |text| text.parse().unwrap());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     println!(
         "{events} events, batches of {BATCH}, {deduplication:?}, resident {} MB at start",
         resident_mb()
     );
+    if once {
+        println!("{:.0} rows/s", runtime.block_on(ours(events, deduplication, false)));
+        return;
+    }
     let mut ratios = Vec::new();
     for round in 0..rounds {
         let bare = bare(events, deduplication);
@@ -95,7 +106,11 @@ async fn ours(events: u64, deduplication: Deduplication, last: bool) -> f64 {
     drop(store);
     let (all, index) = (bytes(directory.path()), bytes(&directory.path().join("index")));
     let per_event = |bytes: u64| bytes as f64 / events as f64;
-    println!("  ours: {:.1} bytes an event at rest, and {:.1} of the index", per_event(all - index), per_event(index));
+    println!(
+        "  ours: {:.1} bytes an event at rest, and {:.1} of the index",
+        per_event(all - index),
+        per_event(index)
+    );
     if last {
         let started = Instant::now();
         let store = open();
@@ -173,13 +188,13 @@ fn project_id(number: u64) -> ProjectId {
     ProjectId(Uuid::from_u128(0x5000 + u128::from(number)))
 }
 
-/// One of a site's events, two seconds apart: 50,000 visitors, 300 pages, six properties, about 300 bytes as it comes over the wire.
+/// One of a site's events, two seconds apart: 30,000 visitors, 300 pages, six properties, about 300 bytes as it comes over the wire.
 fn event(number: u64, deduplication: Deduplication) -> EnrichedEvent {
     let noise = mix(number);
-    let user = mix(noise) % 50_000;
+    let user = mix(noise) % USERS;
     let pick = |shift: u32, choices: &[&'static str]| choices[(noise >> shift) as usize % choices.len()];
     let page = noise % 300;
-    let project_id = project_id(if noise % 10 < 6 { 0 } else { 1 + noise % 2 });
+    let project_id = project_id(if user % 10 < 6 { 0 } else { 1 + user % 2 });
     let name = (deduplication == Deduplication::Window).then(|| format!("{number:08x}-{:016x}", mix(noise ^ 1)));
     let timestamp = Timestamp::from_micros(1_767_225_600_000_000 + number as i64 * 2_000_000).unwrap();
     let id = match &name {

@@ -41,3 +41,16 @@ CREATE TABLE ledger (project_id UUID, day INTEGER, outcome VARCHAR, count UBIGIN
 
 -- How far each queue has been stored.
 CREATE TABLE checkpoints (queue UUID, position UBIGINT);
+
+-- What appends have to say to the tables above and to projects.users_next, one row per fact; each row fills one of the three groups.
+-- Folded into them with every checkpoint (append/progress.rs).
+CREATE TABLE progress (
+    queue UUID,
+    position UBIGINT,
+    project_id UUID,
+    day INTEGER,
+    outcome VARCHAR,
+    count UBIGINT,
+    project UINTEGER,
+    users_next UINTEGER
+);

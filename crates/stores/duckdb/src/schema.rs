@@ -9,12 +9,13 @@ use crate::failure::Failure;
 const MIGRATIONS: &[(&str, &str)] = &[("events", include_str!("../migrations/0001_events.sql"))];
 
 /// Every table, for compaction: what is not named here would be lost. `events` apart, their order does not matter.
-pub(crate) const TABLES: [&str; 6] = [
+pub(crate) const TABLES: [&str; 7] = [
     "schema_migrations",
     "identity",
     "projects",
     "ledger",
     "checkpoints",
+    "progress",
     "events",
 ];
 

@@ -7,6 +7,7 @@ use model::{EventId, ProjectId, Timestamp};
 use uuid::Uuid;
 
 use crate::{
+    append,
     engine::Engine,
     failure::Failure,
     index::{Identity, Index, REMEMBERED_DAYS},
@@ -32,6 +33,7 @@ impl Open {
     ) -> Result<Self, Failure> {
         let engine = Arc::new(Engine::open(&shared.files, generation, options)?);
         let connection = engine.connect()?;
+        append::fold_progress(&connection)?;
         let index = open_index(shared, &connection, now)?;
         shared.replace_positions(positions(&connection)?);
         shared.replace_projects(

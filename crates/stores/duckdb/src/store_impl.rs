@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::{
+    append::LEDGER,
     failure::Failure,
     files::Files,
     options::DuckdbOptions,
@@ -149,8 +150,8 @@ impl EventStore for DuckdbStore {
 
     async fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
         self.read_on(|connection| {
-            let mut statement =
-                connection.prepare("SELECT project_id::VARCHAR, day, outcome, count FROM ledger ORDER BY ALL")?;
+            let sql = format!("SELECT project_id::VARCHAR, day, outcome, count FROM ({LEDGER}) ORDER BY ALL");
+            let mut statement = connection.prepare(&sql)?;
             let entries = statement.query_and_then([], |row| {
                 let (project, outcome): (String, String) = (row.get(0)?, row.get(2)?);
                 Ok(LedgerEntry {

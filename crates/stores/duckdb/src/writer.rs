@@ -230,6 +230,7 @@ impl Writer {
 
     fn checkpoint(&mut self, open: &Open) -> Result<(), Failure> {
         self.last_checkpoint = Instant::now();
+        append::fold_progress(&open.connection)?;
         Ok(open.connection.execute_batch("CHECKPOINT")?)
     }
 

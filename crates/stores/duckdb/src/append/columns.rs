@@ -3,7 +3,11 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use duckdb::arrow::{
-    array::{ArrayRef, FixedSizeBinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondArray, UInt32Array},
+    array::{
+        ArrayRef, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder, TimestampMicrosecondArray,
+        UInt32Array,
+    },
+    compute::filter_record_batch,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
@@ -11,22 +15,15 @@ use model::EnrichedEvent;
 
 use crate::failure::Failure;
 
-/// An event that becomes a row.
-pub(super) struct Row<'a> {
-    pub(super) event: &'a EnrichedEvent,
-    pub(super) project: u32,
-    pub(super) uid: u32,
-    pub(super) properties: Cow<'a, str>,
-}
-
-/// Reads a text column of a row; `None` is NULL.
-type Text = for<'a> fn(&'a Row<'_>) -> Option<&'a str>;
+/// Reads a text column of an event; `None` is NULL.
+type Text = for<'a> fn(&'a EnrichedEvent) -> Option<&'a str>;
 
 /// How a column is filled.
 enum Fill {
     Id,
     Project,
     Uid,
+    Properties,
     Timestamp,
     ReceivedAt,
     Text(Text),
@@ -36,42 +33,39 @@ enum Fill {
 const COLUMNS: [(&str, Fill); 26] = [
     ("id", Fill::Id),
     ("project_id", Fill::Project),
-    ("event_id", Fill::Text(|row| row.event.client_event_id.as_deref())),
-    ("event_source", Fill::Text(|row| row.event.event_source.as_deref())),
-    ("event_name", Fill::Text(|row| Some(&row.event.event_name))),
-    ("user_id", Fill::Text(|row| Some(&row.event.user_id))),
+    ("event_id", Fill::Text(|event| event.client_event_id.as_deref())),
+    ("event_source", Fill::Text(|event| event.event_source.as_deref())),
+    ("event_name", Fill::Text(|event| Some(&event.event_name))),
+    ("user_id", Fill::Text(|event| Some(&event.user_id))),
     ("uid", Fill::Uid),
-    ("session_id", Fill::Text(|row| Some(&row.event.session_id))),
-    ("properties", Fill::Text(|row| Some(&row.properties))),
+    ("session_id", Fill::Text(|event| Some(&event.session_id))),
+    ("properties", Fill::Properties),
     ("timestamp", Fill::Timestamp),
     ("received_at", Fill::ReceivedAt),
-    ("ip_address", Fill::Text(|row| row.event.ip_address.as_deref())),
-    ("user_agent", Fill::Text(|row| row.event.user_agent.as_deref())),
-    ("path", Fill::Text(|row| row.event.derived.path.as_deref())),
-    ("hostname", Fill::Text(|row| row.event.derived.hostname.as_deref())),
+    ("ip_address", Fill::Text(|event| event.ip_address.as_deref())),
+    ("user_agent", Fill::Text(|event| event.user_agent.as_deref())),
+    ("path", Fill::Text(|event| event.derived.path.as_deref())),
+    ("hostname", Fill::Text(|event| event.derived.hostname.as_deref())),
     (
         "referrer_host",
-        Fill::Text(|row| row.event.derived.referrer_host.as_deref()),
+        Fill::Text(|event| event.derived.referrer_host.as_deref()),
     ),
-    ("utm_source", Fill::Text(|row| row.event.derived.utm_source.as_deref())),
-    ("utm_medium", Fill::Text(|row| row.event.derived.utm_medium.as_deref())),
+    ("utm_source", Fill::Text(|event| event.derived.utm_source.as_deref())),
+    ("utm_medium", Fill::Text(|event| event.derived.utm_medium.as_deref())),
     (
         "utm_campaign",
-        Fill::Text(|row| row.event.derived.utm_campaign.as_deref()),
+        Fill::Text(|event| event.derived.utm_campaign.as_deref()),
     ),
-    ("utm_term", Fill::Text(|row| row.event.derived.utm_term.as_deref())),
-    (
-        "utm_content",
-        Fill::Text(|row| row.event.derived.utm_content.as_deref()),
-    ),
-    ("country", Fill::Text(|row| row.event.derived.country.as_deref())),
-    ("browser", Fill::Text(|row| row.event.derived.browser.as_deref())),
+    ("utm_term", Fill::Text(|event| event.derived.utm_term.as_deref())),
+    ("utm_content", Fill::Text(|event| event.derived.utm_content.as_deref())),
+    ("country", Fill::Text(|event| event.derived.country.as_deref())),
+    ("browser", Fill::Text(|event| event.derived.browser.as_deref())),
     (
         "browser_version",
-        Fill::Text(|row| row.event.derived.browser_version.as_deref()),
+        Fill::Text(|event| event.derived.browser_version.as_deref()),
     ),
-    ("os", Fill::Text(|row| row.event.derived.os.as_deref())),
-    ("device", Fill::Text(|row| row.event.derived.device.as_deref())),
+    ("os", Fill::Text(|event| event.derived.os.as_deref())),
+    ("device", Fill::Text(|event| event.derived.device.as_deref())),
 ];
 
 /// The schema of a batch of rows.
@@ -85,7 +79,7 @@ pub(super) fn schema() -> SchemaRef {
                 Fill::Id => DataType::FixedSizeBinary(16),
                 Fill::Project | Fill::Uid => DataType::UInt32,
                 Fill::Timestamp | Fill::ReceivedAt => DataType::Timestamp(TimeUnit::Microsecond, None),
-                Fill::Text(_) => DataType::Utf8,
+                Fill::Properties | Fill::Text(_) => DataType::Utf8,
             };
             let field = Field::new(*name, data_type, true);
             match fill {
@@ -97,42 +91,80 @@ pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// The rows as one batch.
-pub(super) fn record_batch(schema: &SchemaRef, rows: &[Row<'_>]) -> Result<RecordBatch, Failure> {
-    let built = COLUMNS
-        .iter()
-        .map(|(_, fill)| column(fill, rows))
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|columns| RecordBatch::try_new(Arc::clone(schema), columns));
-    built.map_err(|error| Failure::Refused(error.to_string()))
+/// The columns of some events, all but those that the index decides.
+pub(super) struct Columns {
+    events: usize,
+    filled: Vec<Option<ArrayRef>>,
 }
 
-fn column(fill: &Fill, rows: &[Row<'_>]) -> Result<ArrayRef, ArrowError> {
-    Ok(match fill {
+impl Columns {
+    /// The columns of events; `properties` as they can be stored.
+    pub(super) fn new(events: &[&EnrichedEvent], properties: &[Cow<'_, str>]) -> Result<Self, Failure> {
+        let filled = COLUMNS.iter().map(|(_, fill)| column(fill, events, properties));
+        Ok(Self {
+            events: events.len(),
+            filled: filled.collect::<Result<_, _>>().map_err(refused)?,
+        })
+    }
+
+    /// The rows of those events that are to be stored.
+    pub(super) fn finish(
+        self,
+        schema: &SchemaRef,
+        projects: &[u32],
+        uids: &[u32],
+        stored: &[bool],
+    ) -> Result<RecordBatch, Failure> {
+        let columns = COLUMNS
+            .iter()
+            .zip(self.filled)
+            .map(|((_, fill), filled)| match (fill, filled) {
+                (_, Some(column)) => column,
+                (Fill::Project, None) => Arc::new(UInt32Array::from(projects.to_vec())),
+                (_, None) => Arc::new(UInt32Array::from(uids.to_vec())),
+            });
+        let rows = RecordBatch::try_new(Arc::clone(schema), columns.collect()).map_err(refused)?;
+        debug_assert_eq!(stored.len(), self.events);
+        if stored.iter().all(|stored| *stored) {
+            return Ok(rows);
+        }
+        filter_record_batch(&rows, &BooleanArray::from(stored.to_vec())).map_err(refused)
+    }
+}
+
+fn refused(error: ArrowError) -> Failure {
+    Failure::Refused(error.to_string())
+}
+
+/// A column; `None` where the index decides.
+fn column(fill: &Fill, events: &[&EnrichedEvent], properties: &[Cow<'_, str>]) -> Result<Option<ArrayRef>, ArrowError> {
+    Ok(Some(match fill {
+        Fill::Project | Fill::Uid => return Ok(None),
         Fill::Id => {
-            let mut builder = FixedSizeBinaryBuilder::with_capacity(rows.len(), 16);
-            for row in rows {
-                builder.append_value(row.event.id.0.as_bytes())?;
+            let mut builder = FixedSizeBinaryBuilder::with_capacity(events.len(), 16);
+            for event in events {
+                builder.append_value(event.id.0.as_bytes())?;
             }
             Arc::new(builder.finish())
         }
-        Fill::Project => Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.project))),
-        Fill::Uid => Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.uid))),
         Fill::Timestamp => Arc::new(TimestampMicrosecondArray::from_iter_values(
-            rows.iter().map(|row| row.event.timestamp.as_micros()),
+            events.iter().map(|event| event.timestamp.as_micros()),
         )),
         Fill::ReceivedAt => Arc::new(TimestampMicrosecondArray::from_iter_values(
-            rows.iter().map(|row| row.event.received_at.as_micros()),
+            events.iter().map(|event| event.received_at.as_micros()),
         )),
-        Fill::Text(text) => {
-            let bytes = rows.iter().map(|row| text(row).map_or(0, str::len)).sum();
-            let mut builder = StringBuilder::with_capacity(rows.len(), bytes);
-            for row in rows {
-                builder.append_option(text(row));
-            }
-            Arc::new(builder.finish())
-        }
-    })
+        Fill::Properties => texts(properties.iter().map(|properties| Some(properties.as_ref()))),
+        Fill::Text(text) => texts(events.iter().map(|event| text(event))),
+    }))
+}
+
+fn texts<'a>(values: impl ExactSizeIterator<Item = Option<&'a str>> + Clone) -> ArrayRef {
+    let bytes = values.clone().map(|value| value.map_or(0, str::len)).sum();
+    let mut builder = StringBuilder::with_capacity(values.len(), bytes);
+    for value in values {
+        builder.append_option(value);
+    }
+    Arc::new(builder.finish())
 }
 
 #[cfg(test)]

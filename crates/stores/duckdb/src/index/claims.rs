@@ -48,7 +48,10 @@ impl Owner {
         let damaged = || Failure::Index(format!("a claim of {} bytes", bytes.len()));
         let (queue, used) = bytes.split_first_chunk().ok_or_else(damaged)?;
         let mut position = [0; 8];
-        position.get_mut(..used.len()).ok_or_else(damaged)?.copy_from_slice(used);
+        position
+            .get_mut(..used.len())
+            .ok_or_else(damaged)?
+            .copy_from_slice(used);
         Ok(Self {
             queue: u32::from_le_bytes(*queue),
             position: u64::from_le_bytes(position),
@@ -99,14 +102,14 @@ impl Index {
         }
         // A claim of its own from an earlier delivery is written again: then `changes` names all that a refusal must release.
         let keyspace = self.claims_of(epoch, epoch_of(now))?;
-        changes.batch.insert(&keyspace, *id.0.as_bytes(), owner.to_bytes());
+        changes.insert(&keyspace, *id.0.as_bytes(), owner.to_bytes());
         changes.claimed.push((epoch, id));
         Ok(true)
     }
 
     /// Gives claims up, durably: their events were refused, and whoever brings them next is first.
     pub(crate) fn release(&mut self, claims: &[(i64, EventId)]) -> Result<(), Failure> {
-        let mut batch = self.begin().batch;
+        let mut batch = self.durable_batch();
         for (epoch, id) in claims {
             if let Some(keyspace) = self.claims.get(epoch) {
                 batch.remove(keyspace, *id.0.as_bytes());

@@ -17,7 +17,7 @@ use std::{
     path::Path,
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue};
 use model::{EventId, Timestamp, limits};
 use uuid::Uuid;
 
@@ -52,7 +52,8 @@ pub(crate) struct Index {
 
 /// Changes of one batch of events, to be made durable together.
 pub(crate) struct Changes {
-    batch: OwnedWriteBatch,
+    /// `None` once they are committed.
+    batch: Option<OwnedWriteBatch>,
     claimed: Vec<(i64, EventId)>,
     numbered: HashMap<u32, u32>,
 }
@@ -64,8 +65,14 @@ impl Changes {
     }
 
     /// The next free number of each project that got new ones.
-    pub(crate) fn next_numbers(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.numbered.iter().map(|(project, next)| (*project, *next))
+    pub(crate) fn next_numbers(&self) -> Vec<(u32, u32)> {
+        self.numbered.iter().map(|(project, next)| (*project, *next)).collect()
+    }
+
+    fn insert(&mut self, keyspace: &Keyspace, key: impl Into<UserKey>, value: impl Into<UserValue>) {
+        if let Some(batch) = &mut self.batch {
+            batch.insert(keyspace, key, value);
+        }
     }
 }
 
@@ -170,18 +177,25 @@ impl Index {
     pub(crate) fn begin(&mut self) -> Changes {
         self.numbers.trim(limits::STORE_USER_CACHE_ENTRIES_MAX);
         Changes {
-            batch: self.database.batch().durability(Some(PersistMode::SyncData)),
+            batch: Some(self.durable_batch()),
             claimed: Vec::new(),
             numbered: HashMap::new(),
         }
     }
 
+    fn durable_batch(&self) -> OwnedWriteBatch {
+        self.database.batch().durability(Some(PersistMode::SyncData))
+    }
+
     /// Makes changes durable and visible. Nothing to do is free.
-    pub(crate) fn commit(&mut self, mut changes: Changes) -> Result<(), Failure> {
-        for (project, next) in &changes.numbered {
-            changes.batch.insert(&self.meta, next_key(*project), next.to_le_bytes());
+    pub(crate) fn commit(&mut self, changes: &mut Changes) -> Result<(), Failure> {
+        for (project, next) in changes.next_numbers() {
+            changes.insert(&self.meta, next_key(project), next.to_le_bytes());
         }
-        Ok(changes.batch.commit()?)
+        match changes.batch.take() {
+            Some(batch) => Ok(batch.commit()?),
+            None => Ok(()),
+        }
     }
 
     /// Forgets numbers that were given in memory for changes that were not committed.

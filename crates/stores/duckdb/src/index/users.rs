@@ -81,7 +81,7 @@ impl Index {
         })?;
         self.numbers.next.insert(project, next);
         changes.numbered.insert(project, next);
-        changes.batch.insert(&self.users, key, number.to_le_bytes());
+        changes.insert(&self.users, key, number.to_le_bytes());
         self.numbers.remember(project, user_id, number);
         Ok(number)
     }
