@@ -222,22 +222,30 @@ impl Recovery {
     fn find_missing(&mut self, candidates: &[Candidate]) {
         // Without the checkpoint nobody knows what was acknowledged: the oldest segment's neighbour may be gone rightly.
         let Some(content) = self.content else { return };
+        if candidates.is_empty() && content.durable_end > content.watermark.max(1) {
+            let from = content.watermark.max(1);
+            self.missing(0, from, content.durable_end);
+        }
         for header in candidates.iter().filter_map(|candidate| candidate.header) {
             let there = candidates
                 .iter()
                 .any(|candidate| candidate.base == header.previous_base);
             let from = header.previous_base.max(content.watermark);
             if !there && header.previous_base != 0 && header.previous_end > from {
-                self.damage.record(&Damage {
-                    segment: header.previous_base,
-                    offset: 0,
-                    bytes: Vec::new(),
-                    records: header.previous_end - from,
-                    position: from,
-                    reason: "a segment file is missing",
-                });
+                self.missing(header.previous_base, from, header.previous_end);
             }
         }
+    }
+
+    fn missing(&mut self, segment: u64, from: u64, end: u64) {
+        self.damage.record(&Damage {
+            segment,
+            offset: 0,
+            bytes: Vec::new(),
+            records: end - from,
+            position: from,
+            reason: "a segment file is missing",
+        });
     }
 
     /// Takes a segment in.
@@ -308,7 +316,10 @@ impl Recovery {
         };
         let Some(header) = candidate.header else {
             if !candidate.unfinished {
-                self.damage.record(&whole("the header of a segment is damaged", 0));
+                // No segment is born without a whole header: one that has less of it has had records too, perhaps.
+                let cut = newest && candidate.length < SEGMENT_HEADER_BYTES as u64 && found.damages.is_empty();
+                self.damage
+                    .record(&whole("the header of a segment is damaged", u64::from(cut)));
             }
             return;
         };

@@ -215,8 +215,8 @@ impl Surveyor<'_> {
                 self.damaged(range, end, records, "the last records are no records");
             }
             None if lost > 0 => {
-                let at = self.records.len().min(usize::try_from(self.survey.bytes).unwrap_or(0));
-                let at = at.saturating_sub(SEGMENT_HEADER_BYTES);
+                let at = usize::try_from(self.survey.bytes).unwrap_or(usize::MAX) - SEGMENT_HEADER_BYTES;
+                let at = at.min(self.records.len());
                 self.damaged(at..at, end, lost, "the last records are missing");
             }
             None => {}
