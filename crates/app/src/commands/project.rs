@@ -104,7 +104,7 @@ struct Fields {
     /// Events per calendar month, `none` = no quota
     #[arg(long, value_name = "EVENTS|none")]
     monthly_event_quota: Option<Clearable<u64>>,
-    /// Days that events are kept, `none` = for ever [default of a new project: 395]
+    /// Days that events are kept, `none` = for ever
     #[arg(long, value_name = "DAYS|none")]
     retention_days: Option<Clearable<u32>>,
     /// Days that rollups are kept, `none` = for ever

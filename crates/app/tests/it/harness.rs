@@ -283,13 +283,22 @@ pub fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>)
 /// Runs a command with `--json` on a data directory; panics unless it exits with 0.
 pub fn command_in(data_dir: &Path, arguments: &[&str]) -> Value {
     let output = run_in(data_dir, arguments);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{arguments:?}: {out}{err}");
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}{err}"))
 }
 
 fn run_in(data_dir: &Path, arguments: &[&str]) -> std::process::Output {
-    binary().arg("--json").arg("--data-dir").arg(data_dir).args(arguments).output().expect("runs")
+    binary()
+        .arg("--json")
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(arguments)
+        .output()
+        .expect("runs")
 }
 
 fn first_project(data_dir: &Path) -> Value {

@@ -2,7 +2,10 @@ use serde_json::json;
 
 use super::*;
 
-fn records(text: &str) -> (Vec<(u64, Result<ImportEvent, String>)>, Vec<String>) {
+/// A record's line, and its event or why it is none.
+type Seen = (u64, Result<ImportEvent, String>);
+
+fn records(text: &str) -> (Vec<Seen>, Vec<String>) {
     let mut records = NdjsonRecords::new(std::io::Cursor::new(text.to_owned()));
     let mut seen = Vec::new();
     while let Some(record) = records.next_record().unwrap() {
