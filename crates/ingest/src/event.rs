@@ -5,10 +5,10 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use model::{AcceptedEvent, Deduplication, EventId, ProjectId, Timestamp, limits};
+use model::{AcceptedEvent, Deduplication, EventId, FieldErrors, ProjectId, Timestamp, limits};
 use serde_json::value::RawValue;
 
-use crate::{Candidate, FieldErrors, RequestContext, Warning, element::Element, element::Fields, json};
+use crate::{Candidate, RequestContext, Warning, element::Element, element::Fields, json};
 
 const REQUIRED: &str = "This field is required.";
 const NOT_A_TIME: &str = "Must be an RFC 3339 time such as 2026-01-31T12:00:00Z.";

@@ -1,9 +1,9 @@
 //! Lines of an import: events with their own times (contract, command `import`).
 
-use model::{AcceptedEvent, ProjectId, Timestamp, limits};
+use model::{AcceptedEvent, FieldErrors, ProjectId, Timestamp, limits};
 
 use crate::{
-    FieldErrors, RequestError, event,
+    RequestError, event,
     formats::{each_line, parse},
     json,
 };

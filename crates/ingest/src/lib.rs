@@ -21,7 +21,7 @@ mod sampling;
 pub use address::client_address;
 pub use encoding::Encoding;
 pub use enrich::{Enricher, EnricherError};
-pub use error::{FieldErrors, RequestError, RequestErrorKind};
+pub use error::{RequestError, RequestErrorKind};
 pub use formats::{FORMATS, WireFormat};
 pub use import::{decode_import, decode_import_line};
 pub use media_type::MediaType;

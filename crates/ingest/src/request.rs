@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use model::{AcceptedEvent, ProjectId, Timestamp};
+use model::{AcceptedEvent, FieldErrors, ProjectId, Timestamp};
 
-use crate::{FieldErrors, RequestError, encoding, formats, json, media_type::MediaType};
+use crate::{RequestError, encoding, formats, json, media_type::MediaType};
 
 /// Which of our endpoints a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

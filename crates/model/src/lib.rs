@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod field_errors;
 pub mod id;
 pub mod key;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod time;
 
 pub use clock::{Clock, SystemClock};
 pub use event::{AcceptedEvent, Deduplication, DerivedKeys, EnrichedEvent};
+pub use field_errors::FieldErrors;
 pub use id::{EventId, PersonId, ProjectId, SourceId};
 pub use key::{KeyKind, PrivateKey, PublicKey};
 pub use ledger::{LedgerEntry, LedgerTotals, Tally};

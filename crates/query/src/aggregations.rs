@@ -1,12 +1,12 @@
 //! `GET /api/events/aggregations/{daily,hourly,5min}/`: counts by bucket, source and name.
 
-use model::Timestamp;
+use model::{FieldErrors, Timestamp};
 use serde::Serialize;
 use store::{EventStore, ProjectScope, Statement};
 use utoipa::ToSchema;
 
 use crate::{
-    FieldErrors, Filters, Page, PageRequest, QueryError,
+    Filters, Page, PageRequest, QueryError,
     calendar::{self, Calendar, Interval},
     filters::Condition,
     page::Window,

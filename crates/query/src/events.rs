@@ -1,6 +1,6 @@
 //! `GET /api/events/query/`: events as they are stored.
 
-use model::Timestamp;
+use model::{FieldErrors, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{EventStore, ProjectScope, Statement};
@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    FieldErrors, Filters, Page, PageRequest, QueryError, filters::Condition, page::Window, parameters::UrlParameters,
-    row::Row,
+    Filters, Page, PageRequest, QueryError, filters::Condition, page::Window, parameters::UrlParameters, row::Row,
 };
 
 /// A question for events.

@@ -30,7 +30,7 @@ pub use aggregations::{
     AggregationRequest, AggregationRow, BucketCounts, DailyAggregation, FiveMinuteAggregation, HourlyAggregation,
     read_aggregations,
 };
-pub use error::{FieldErrors, QueryError};
+pub use error::QueryError;
 pub use events::{EventsRequest, StoredEvent, read_events};
 pub use filters::{Filters, TimeRange};
 pub use names::{EventNames, read_event_names};

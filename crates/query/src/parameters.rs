@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::FieldErrors;
+use model::FieldErrors;
 
 /// The decoded parameters of a URL. Unknown names are ignored; of a name given twice the last one counts; blank counts as absent.
 pub(crate) struct UrlParameters<'pairs> {

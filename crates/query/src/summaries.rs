@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use model::{Timestamp, limits::SUMMARY_SOURCES_MAX};
+use model::{FieldErrors, Timestamp, limits::SUMMARY_SOURCES_MAX};
 use serde::Serialize;
 use store::{EventStore, ProjectScope, Rows, Statement, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    FieldErrors, Filters, Page, PageRequest, QueryError, TimeRange,
+    Filters, Page, PageRequest, QueryError, TimeRange,
     calendar::{self, Calendar, Interval, date_of_bucket, day_start},
     filters::Condition,
     parameters::UrlParameters,

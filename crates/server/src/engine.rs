@@ -15,7 +15,7 @@ use crate::{
     admin::types::{DependencyStatus, ProjectReport, QueueReport, StatusReport},
     config::ServerConfig,
     http::body::BodyMemory,
-    ledger::Ledger,
+    ledger::{Ledger, ProjectLedger},
     limit::RateLimiter,
     metrics::Metrics,
 };
@@ -199,8 +199,13 @@ impl Engine {
 
     /// The text of `/metrics`, with the ledger and the queue as they are now.
     pub async fn render_metrics(&self) -> String {
-        for (project, totals, outcomes) in self.ledger.snapshot() {
-            let project = project.to_string();
+        for ProjectLedger {
+            project_id,
+            totals,
+            outcomes,
+        } in self.ledger.snapshot()
+        {
+            let project = project_id.to_string();
             counter!("simple_analytics_events_received_total", "project" => project.clone()).absolute(totals.received);
             for (outcome, count) in outcomes {
                 counter!("simple_analytics_events_outcome_total", "project" => project.clone(), "outcome" => outcome.to_string())

@@ -40,7 +40,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
     if !engine.config.base_path.is_empty() {
         router = Router::new().nest(&engine.config.base_path, router);
     }
-    router
+    let mut router = router
         .fallback(async || ApiError::not_found("There is nothing at this path; /api/docs lists what there is."))
         .method_not_allowed_fallback(async || {
             ApiError::new(
@@ -48,9 +48,12 @@ pub fn router(engine: Arc<Engine>) -> Router {
                 "method_not_allowed",
                 "This path does not take this method.",
             )
-        })
-        .layer(middleware::from_fn_with_state(Arc::clone(&engine), check_host))
-        .with_state(engine)
+        });
+    // A layer costs every request something: only where the setting is.
+    if !engine.config.allowed_hosts.is_empty() {
+        router = router.layer(middleware::from_fn_with_state(Arc::clone(&engine), check_host));
+    }
+    router.with_state(engine)
 }
 
 type Route = (&'static str, MethodRouter<Arc<Engine>>);
@@ -107,9 +110,6 @@ fn both_forms(router: Router<Arc<Engine>>, path: &str, handler: MethodRouter<Arc
 /// 400 for a host name that the server does not answer to (`ALLOWED_HOSTS`).
 async fn check_host(State(engine): State<Arc<Engine>>, request: Request, next: Next) -> Response {
     let allowed = &engine.config.allowed_hosts;
-    if allowed.is_empty() {
-        return next.run(request).await;
-    }
     let host = client::header_text(request.headers(), &header::HOST).unwrap_or_default();
     // Without the port; an IPv6 address keeps its brackets.
     let name = if host.ends_with(']') {

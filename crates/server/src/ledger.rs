@@ -41,6 +41,17 @@ struct UnsentTally {
     rejected: BTreeMap<Rejection, u64>,
 }
 
+/// What [`Ledger::snapshot`] tells of a project.
+#[derive(Clone, Debug)]
+pub struct ProjectLedger {
+    /// Whose.
+    pub project_id: ProjectId,
+    /// Both sides of the equation.
+    pub totals: LedgerTotals,
+    /// Events that ended, by where.
+    pub outcomes: Vec<(Outcome, u64)>,
+}
+
 impl Ledger {
     /// The ledger as the store and the queue tell it at start.
     pub fn load(entries: Vec<LedgerEntry>, queue: &QueueStatus, now: Timestamp) -> Self {
@@ -180,18 +191,16 @@ impl Ledger {
     }
 
     /// Every project's totals and its outcomes by name, at one instant.
-    pub fn snapshot(&self) -> Vec<(ProjectId, LedgerTotals, Vec<(Outcome, u64)>)> {
+    pub fn snapshot(&self) -> Vec<ProjectLedger> {
         let state = self.lock();
-        let project = |(id, project): (&ProjectId, &ProjectState)| {
-            (
-                *id,
-                project.totals(),
-                project
-                    .ended
-                    .iter()
-                    .map(|(outcome, count)| (*outcome, *count))
-                    .collect(),
-            )
+        let project = |(id, project): (&ProjectId, &ProjectState)| ProjectLedger {
+            project_id: *id,
+            totals: project.totals(),
+            outcomes: project
+                .ended
+                .iter()
+                .map(|(outcome, count)| (*outcome, *count))
+                .collect(),
         };
         state.projects.iter().map(project).collect()
     }

@@ -164,7 +164,7 @@ impl Worker {
         for Refused { delivery, reason } in std::mem::take(&mut prepared.refused) {
             dead.push(self.dead_letter(delivery, &reason).await?);
         }
-        let mut batch = prepared.to_append(self.engine.queue().id());
+        let mut batch = prepared.take_append(self.engine.queue().id());
         batch.counts.extend(dead);
         self.store(batch, &prepared, abort).await?;
         for tally in prepared.foreign_tallies(&self.engine) {

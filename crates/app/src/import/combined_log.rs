@@ -14,7 +14,6 @@
 mod request;
 
 use std::{
-    borrow::Cow,
     io::{self, BufRead},
     net::IpAddr,
 };

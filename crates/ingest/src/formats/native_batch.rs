@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use model::limits;
+use model::{FieldErrors, limits};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::{WireFormat, parse};
 use crate::{
-    Candidate, Endpoint, FieldErrors, MediaType, RequestContext, RequestError,
+    Candidate, Endpoint, MediaType, RequestContext, RequestError,
     element::Element,
     event::{self, Check},
 };

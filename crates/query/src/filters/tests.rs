@@ -1,9 +1,9 @@
-use model::{Project, Source};
+use model::{FieldErrors, Project, Source};
 use testkit::{build::instant, directory};
 use uuid::Uuid;
 
 use super::*;
-use crate::{AggregationRequest, EventsRequest, FieldErrors, SummaryRequest};
+use crate::{AggregationRequest, EventsRequest, SummaryRequest};
 
 const NOW: &str = "2026-01-15T12:00:00Z";
 

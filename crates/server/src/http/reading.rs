@@ -163,7 +163,7 @@ fn may_read(engine: &Engine, headers: &HeaderMap) -> bool {
         .is_some_and(|origin| ingest::OriginRules::from_stored(&engine.config.cors_allowed_origins).allows(origin))
 }
 
-fn invalid(fields: query::FieldErrors) -> ApiError {
+fn invalid(fields: model::FieldErrors) -> ApiError {
     query::QueryError::Invalid(fields).into()
 }
 

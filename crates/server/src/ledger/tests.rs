@@ -101,7 +101,7 @@ fn unsent_outcomes_are_handed_over_once_and_can_be_given_back() {
         sampled_out: 3,
         rejected: vec![(Rejection::InvalidEvent, 2)],
     };
-    assert_eq!(taken, [expected.clone()]);
+    assert_eq!(taken, std::slice::from_ref(&expected));
     assert!(ledger.take_unsent().is_empty());
     ledger.restore(taken);
     ledger.ended(PROJECT, Outcome::SampledOut, 1, now);

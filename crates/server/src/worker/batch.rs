@@ -65,8 +65,8 @@ impl Prepared {
         self.refused.push(Refused { delivery, reason });
     }
 
-    /// The batch for the store.
-    pub(super) fn to_append(&mut self, queue: uuid::Uuid) -> AppendBatch {
+    /// The batch for the store; the events go with it.
+    pub(super) fn take_append(&mut self, queue: uuid::Uuid) -> AppendBatch {
         AppendBatch {
             items: std::mem::take(&mut self.items),
             counts: self

@@ -147,9 +147,8 @@ fn a_used_up_month_says_when_it_resets() {
     assert_eq!((send(&server).status, send(&server).status), (202, 202));
     let answer = send(&server);
     assert_limited(&answer, "2", "quota_exceeded");
-    let next_month = jiff::Timestamp::now()
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .date()
+    let next_month = model::Clock::now(&model::SystemClock)
+        .date_in(&jiff::tz::TimeZone::UTC)
         .first_of_month();
     let next_month = next_month.checked_add(jiff::Span::new().months(1)).expect("a month");
     assert!(

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use ingest::{Candidate, FieldErrors};
+use ingest::Candidate;
 use metrics::counter;
-use model::{AcceptedEvent, Outcome, ProjectId, Rejection, Sampling, Source, Timestamp};
+use model::{AcceptedEvent, FieldErrors, Outcome, ProjectId, Rejection, Sampling, Source, Timestamp};
 use serde::Serialize;
 use store::access::IngestScope;
 use utoipa::ToSchema;
