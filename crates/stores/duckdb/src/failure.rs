@@ -1,5 +1,7 @@
 //! What DuckDB's and the index's errors mean to the caller.
 
+use std::io;
+
 use store::StoreError;
 
 /// An error, sorted by what to do about it.
@@ -14,9 +16,12 @@ pub(crate) enum Failure {
     /// DuckDB gave the database up: every connection fails from now on, until it is opened anew.
     #[error("the database must be opened anew: {0}")]
     Fatal(String),
-    /// The index failed; it is derived data and can be made anew.
+    /// The index failed, as on a full disk; opened again it may go on.
     #[error("the index failed: {0}")]
     Index(String),
+    /// The index holds what cannot be read; it is derived data and must be made anew.
+    #[error("the index is damaged and made anew from the database, which takes a moment: {0}")]
+    Damaged(String),
     /// The statement was stopped from outside.
     #[error("the statement was stopped")]
     Interrupted,
@@ -38,6 +43,13 @@ const REFUSED: [&str; 14] = [
     "Parser Error",
     "Permission Error",
     "Syntax Error",
+];
+
+/// A file that is shorter than it says, of no known form, or gone.
+const DAMAGE: [io::ErrorKind; 3] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::NotFound,
 ];
 
 impl From<duckdb::Error> for Failure {
@@ -73,12 +85,23 @@ impl From<duckdb::Error> for Failure {
 
 impl From<fjall::Error> for Failure {
     fn from(error: fjall::Error) -> Self {
-        Self::Index(error.to_string())
+        use fjall::{Error, LsmError};
+
+        let is_damage = match &error {
+            Error::Io(error) | Error::Storage(LsmError::Io(error)) => DAMAGE.contains(&error.kind()),
+            Error::Poisoned | Error::Locked | Error::KeyspaceDeleted => false,
+            _ => true,
+        };
+        if is_damage {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Index(error.to_string())
+        }
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
         Self::Unavailable(error.to_string())
     }
 }

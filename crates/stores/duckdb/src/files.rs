@@ -11,6 +11,7 @@
 //! A crash at any instant leaves CURRENT on a complete generation; every other generation is a leftover, removed at open.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::MetadataExt,
@@ -22,6 +23,8 @@ use store::StoreError;
 
 const LOCK: &str = "LOCK";
 const CURRENT: &str = "CURRENT";
+/// What is to become CURRENT, while it is written.
+const STAGED: &str = "CURRENT.new";
 const FIRST_GENERATION: u64 = 1;
 
 /// A locked store directory. Dropping it releases the lock, as [`Self::unlock`] does.
@@ -78,7 +81,7 @@ impl Files {
 
     /// Points CURRENT at `generation`, durably. Before it returns the old generation counts, after it the new one.
     pub(crate) fn set_current(&self, generation: u64) -> io::Result<()> {
-        let staged = self.directory.join("CURRENT.new");
+        let staged = self.directory.join(STAGED);
         let mut file = File::create(&staged)?;
         writeln!(file, "{}", database_name(generation))?;
         file.sync_all()?;
@@ -133,13 +136,16 @@ impl Files {
             ))),
         }
         .and_then(|generation| {
-            // The first one is made by DuckDB after CURRENT; every later one is complete before CURRENT names it.
-            if generation == FIRST_GENERATION || self.database(generation).exists() {
+            // The first one is made by DuckDB after CURRENT, but before its log and the index, and DuckDB would throw that log away;
+            // every later one is complete before CURRENT names it.
+            let database = self.database(generation);
+            let is_new = generation == FIRST_GENERATION && !wal(&database).exists() && !self.index().exists();
+            if is_new || database.exists() {
                 return Ok(generation);
             }
             Err(StoreError::Unavailable(format!(
-                "{} is missing, though {} names it; put it back from a backup",
-                self.database(generation).display(),
+                "{} is missing, though {} names it; put it back from a backup, or move the directory away to start empty",
+                database.display(),
                 pointer.display()
             )))
         })
@@ -149,10 +155,11 @@ impl Files {
     fn first_generation(&self) -> Result<u64, StoreError> {
         let failed =
             |error: io::Error| StoreError::Unavailable(format!("cannot use {}: {error}", self.directory.display()));
-        if let Some((name, _)) = self.generations().map_err(failed)?.first() {
+        if let Some(newest) = self.generations().map_err(failed)?.last() {
             return Err(StoreError::Unavailable(format!(
-                "{} is missing beside {name}; write that name into it to use that database, or move the database away to start empty",
-                self.directory.join(CURRENT).display()
+                "{} is missing beside {}; write that name into it to use that database, or move the database away to start empty",
+                self.directory.join(CURRENT).display(),
+                database_name(*newest)
             )));
         }
         self.set_current(FIRST_GENERATION).map_err(failed)?;
@@ -160,11 +167,15 @@ impl Files {
     }
 
     fn remove_leftovers(&self, current: u64) -> io::Result<()> {
-        for (_, generation) in self.generations()? {
+        for generation in self.generations()? {
             if generation != current {
                 tracing::info!(generation, "removing a leftover of an interrupted compaction");
                 self.remove(generation)?;
             }
+        }
+        match fs::remove_file(self.directory.join(STAGED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         match fs::remove_dir_all(self.temp()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -174,16 +185,13 @@ impl Files {
         fs::create_dir(self.temp())
     }
 
-    /// Every generation of which the database or its log is there, with the file's name.
-    fn generations(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut found = Vec::new();
+    /// Every generation of which the database or its log is there, the newest last.
+    fn generations(&self) -> io::Result<BTreeSet<u64>> {
+        let mut found = BTreeSet::new();
         for entry in fs::read_dir(&self.directory)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if let Some(generation) = generation_of(name.strip_suffix(".wal").unwrap_or(&name)) {
-                found.push((name, generation));
-            }
+            found.extend(generation_of(name.strip_suffix(".wal").unwrap_or(&name)));
         }
-        found.sort_by_key(|(_, generation)| std::cmp::Reverse(*generation));
         Ok(found)
     }
 }

@@ -1,5 +1,7 @@
 //! Values on their way into and out of statements.
 
+use std::fmt::Display;
+
 use duckdb::{
     Connection,
     arrow::{
@@ -24,8 +26,8 @@ pub(crate) fn query(connection: &Connection, sql: &str, parameters: Vec<Bound>) 
     // Dropped at once: its iterator panics where `step` returns an error.
     drop(statement.stream_arrow(duckdb::params_from_iter(parameters))?);
     let columns = statement.column_names();
-    let is_id: Vec<bool> = (0..columns.len())
-        .map(|index| statement.column_logical_type(index).id() == LogicalTypeId::Uuid)
+    let types: Vec<LogicalTypeId> = (0..columns.len())
+        .map(|index| statement.column_logical_type(index).id())
         .collect();
     let mut rows = Vec::new();
     let mut bytes = 0;
@@ -35,8 +37,8 @@ pub(crate) fn query(connection: &Connection, sql: &str, parameters: Vec<Bound>) 
             .columns()
             .iter()
             .zip(&columns)
-            .zip(&is_id)
-            .map(|((array, name), is_id)| Cells::new(array, name, *is_id))
+            .zip(&types)
+            .map(|((array, name), logical)| Cells::new(array, name, *logical))
             .collect::<Result<Vec<_>, _>>()?;
         for row in 0..chunk.num_rows() {
             let values = cells.iter().map(|cells| cells.at(row)).collect::<Result<Vec<_>, _>>()?;
@@ -85,7 +87,16 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    fn new(array: &'a dyn Array, name: &'a str, is_id: bool) -> Result<Self, Failure> {
+    fn new(array: &'a dyn Array, name: &'a str, logical: LogicalTypeId) -> Result<Self, Failure> {
+        let no_value = |data_type: &dyn Display| {
+            Failure::Refused(format!(
+                "column {name:?} of the answer is of type {data_type}, which has no value here; cast it"
+            ))
+        };
+        // It comes as if it had a sign: its upper half as negative numbers.
+        if logical == LogicalTypeId::UHugeint {
+            return Err(no_value(&"UHUGEINT"));
+        }
         let scale = match array.data_type() {
             DataType::Null
             | DataType::Boolean
@@ -103,16 +114,12 @@ impl<'a> Cells<'a> {
             | DataType::Date32
             | DataType::Timestamp(TimeUnit::Microsecond, _) => 0,
             DataType::Decimal128(_, scale) => *scale,
-            other => {
-                return Err(Failure::Refused(format!(
-                    "column {name:?} of the answer is of type {other}, which has no value here; cast it"
-                )));
-            }
+            other => return Err(no_value(other)),
         };
         Ok(Self {
             array,
             name,
-            is_id,
+            is_id: logical == LogicalTypeId::Uuid,
             scale,
         })
     }

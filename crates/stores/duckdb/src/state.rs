@@ -23,6 +23,15 @@ pub(crate) struct Open {
     pub(crate) index: Index,
 }
 
+/// What is known of the index that lies there.
+#[derive(Clone, Copy)]
+pub(crate) enum FoundIndex {
+    /// Nothing: it is opened, and made anew if that fails.
+    Tried,
+    /// It opens, but cannot be read: it is made anew.
+    Damaged,
+}
+
 impl Open {
     /// Opens the database of a generation and its index, and shows them to the readers.
     pub(crate) fn new(
@@ -30,12 +39,15 @@ impl Open {
         generation: u64,
         options: &DuckdbOptions,
         now: Timestamp,
+        found: FoundIndex,
     ) -> Result<Self, Failure> {
         let engine = Arc::new(Engine::open(&shared.files, generation, options)?);
         let connection = engine.connect()?;
         append::fold_progress(&connection)?;
-        let index = open_index(shared, &connection, now)?;
-        shared.replace_positions(positions(&connection)?);
+        let mut positions = positions(&connection)?;
+        let mark = positions.remove(&append::INDEX).unwrap_or(0);
+        let index = open_index(shared, &connection, mark, now, found)?;
+        shared.replace_positions(positions);
         shared.replace_projects(
             projects(&connection)?
                 .into_iter()
@@ -51,16 +63,30 @@ impl Open {
     }
 }
 
-fn open_index(shared: &Shared, connection: &Connection, now: Timestamp) -> Result<Index, Failure> {
+fn open_index(
+    shared: &Shared,
+    connection: &Connection,
+    mark: u64,
+    now: Timestamp,
+    found: FoundIndex,
+) -> Result<Index, Failure> {
     let before = identity(connection)?;
     let next_numbers = projects(connection)?
         .into_iter()
         .map(|(_, number, next)| (number, next))
         .collect();
     let path = shared.files.index();
-    let mut index = match Index::open(&path, before, &next_numbers)? {
+    let whole = match found {
+        FoundIndex::Tried => Index::open(&path, before, &next_numbers, mark)?,
+        FoundIndex::Damaged => None,
+    };
+    let mut index = match whole {
         Some(index) => index,
-        None => rebuild(Index::create(&path)?, connection, &next_numbers, now)?,
+        None => {
+            let mut index = Index::create(&path)?;
+            index.restore_mark(mark)?;
+            rebuild(index, connection, &next_numbers, now)?
+        }
     };
     let identity = Identity {
         session: Uuid::new_v4(),

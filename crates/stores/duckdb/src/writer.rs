@@ -23,7 +23,7 @@ use crate::{
     options::DuckdbOptions,
     rows,
     shared::Shared,
-    state::Open,
+    state::{FoundIndex, Open},
     watchdog::Watchdog,
 };
 
@@ -65,6 +65,8 @@ pub(crate) struct Writer {
     generation: u64,
     /// `None` after something went so wrong that everything must be opened anew.
     open: Option<Open>,
+    /// How to open the index then.
+    found: FoundIndex,
     /// The database that was given up; it must be closed before its file is opened again.
     given_up: Weak<Engine>,
     last_write: Instant,
@@ -80,7 +82,8 @@ impl Writer {
         clock: Arc<dyn Clock>,
         watchdog: Arc<Watchdog>,
     ) -> Result<Self, Failure> {
-        let open = Open::new(&shared, generation, &options, clock.now())?;
+        let found = FoundIndex::Tried;
+        let open = Open::new(&shared, generation, &options, clock.now(), found)?;
         Ok(Self {
             shared,
             options,
@@ -89,6 +92,7 @@ impl Writer {
             schema: append::schema(),
             generation,
             open: Some(open),
+            found,
             given_up: Weak::new(),
             last_write: Instant::now(),
             last_checkpoint: Instant::now(),
@@ -155,6 +159,10 @@ impl Writer {
             Ok(Err(failure)) => {
                 match &failure {
                     Failure::Fatal(message) | Failure::Index(message) => self.give_up(message),
+                    Failure::Damaged(message) => {
+                        self.found = FoundIndex::Damaged;
+                        self.give_up(&format!("the index is damaged: {message}"));
+                    }
                     Failure::Unavailable(message) => self.shared.set_trouble(Some(message.clone())),
                     Failure::Refused(_) | Failure::Interrupted => {}
                 }
@@ -285,11 +293,20 @@ impl Writer {
             }
             thread::sleep(RELEASE_POLL);
         }
-        Open::new(&self.shared, self.generation, &self.options, self.clock.now()).map_err(|failure| {
+        let opened = Open::new(
+            &self.shared,
+            self.generation,
+            &self.options,
+            self.clock.now(),
+            self.found,
+        );
+        let open = opened.map_err(|failure| {
             let error = StoreError::from(failure);
             self.shared.set_trouble(Some(error.to_string()));
             error
-        })
+        })?;
+        self.found = FoundIndex::Tried;
+        Ok(open)
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

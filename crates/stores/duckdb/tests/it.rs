@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod it {
+    pub mod compaction;
     pub mod harness;
+    pub mod image;
+    pub mod kill;
     pub mod reading;
+    pub mod recovery;
     pub mod suite;
 }

@@ -27,6 +27,8 @@ pub(crate) use progress::{LEDGER, fold as fold_progress};
 
 /// Stands for the queue of batches that come without one. Their items are numbered on from its checkpoint.
 const NO_QUEUE: Uuid = Uuid::nil();
+/// Stands for the index among the queues: its position is the mark of its last commit, see [`Index::commit`].
+pub(crate) const INDEX: Uuid = Uuid::from_u128(0x1de7);
 /// Rows that are turned into columns at a time: their text must stay far below the 2 GiB of one Arrow column.
 const ROWS_PER_CHUNK: usize = 8_192;
 /// Events from which on index and database are worth a thread each: starting one takes as long as a few dozen events.
@@ -116,12 +118,13 @@ impl Appender<'_> {
             },
         );
         // The order that everything hangs on: claims and numbers first, then the commit.
-        durable?;
+        let mark = durable?;
         appended?;
         for (id, number) in &new_projects {
             connection.execute("INSERT INTO projects VALUES (?, ?, 0)", params![number, id.to_string()])?;
         }
-        progress::record(connection, source.queue, source.position, &counts, &users_next)?;
+        let positions = [Some((source.queue, source.position)), mark.map(|mark| (INDEX, mark))];
+        progress::record(connection, positions.into_iter().flatten(), &counts, &users_next)?;
         connection.execute_batch("COMMIT")?;
 
         self.shared.add_projects(new_projects);

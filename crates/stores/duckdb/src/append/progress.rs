@@ -53,13 +53,14 @@ pub(super) fn count(batch: &AppendBatch, outcomes: &[AppendOutcome], source: &So
 /// Adds the facts of a batch to the transaction under way.
 pub(super) fn record(
     connection: &Connection,
-    queue: Uuid,
-    position: u64,
+    positions: impl Iterator<Item = (Uuid, u64)>,
     counts: &Counts,
     users_next: &[(u32, u32)],
 ) -> Result<(), Failure> {
     let mut appender = connection.appender("progress")?;
-    appender.append_row(params![queue.to_string(), position, Null, Null, Null, Null, Null, Null])?;
+    for (queue, position) in positions {
+        appender.append_row(params![queue.to_string(), position, Null, Null, Null, Null, Null, Null])?;
+    }
     for ((project, day, outcome), count) in counts {
         let (project, outcome) = (project.to_string(), outcome.to_string());
         appender.append_row(params![Null, Null, project, day, outcome, count, Null, Null])?;

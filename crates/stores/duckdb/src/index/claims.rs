@@ -44,8 +44,8 @@ impl Owner {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
-        let damaged = || Failure::Index(format!("a claim of {} bytes", bytes.len()));
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Failure> {
+        let damaged = || Failure::Damaged(format!("a claim of {} bytes", bytes.len()));
         let (queue, used) = bytes.split_first_chunk().ok_or_else(damaged)?;
         let mut position = [0; 8];
         position
@@ -120,13 +120,21 @@ impl Index {
 
     /// The keyspace of an epoch. A new one is the occasion to drop those that have passed, seen from `epoch` and from `now` alike:
     /// neither a clock that jumped ahead nor an old backlog makes recent claims forgotten.
-    pub(super) fn claims_of(&mut self, epoch: i64, now: i64) -> Result<Keyspace, Failure> {
+    fn claims_of(&mut self, epoch: i64, now: i64) -> Result<Keyspace, Failure> {
         if let Some(keyspace) = self.claims.get(&epoch) {
             return Ok(keyspace.clone());
         }
         let kept = self.claims.split_off(&(epoch.min(now) - 1));
         for (_, passed) in std::mem::replace(&mut self.claims, kept) {
             self.database.delete_keyspace(passed)?;
+        }
+        self.make_claims_of(epoch)
+    }
+
+    /// The keyspace of an epoch, beside all others.
+    pub(super) fn make_claims_of(&mut self, epoch: i64) -> Result<Keyspace, Failure> {
+        if let Some(keyspace) = self.claims.get(&epoch) {
+            return Ok(keyspace.clone());
         }
         let keyspace = self
             .database

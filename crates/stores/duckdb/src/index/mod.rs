@@ -4,7 +4,10 @@
 //! time than the database ([`Identity`]). What it promises in return: a claim or a number is durable before the transaction that relies on
 //! it commits. So after a crash between the two, the redelivered event meets its own claim, and a number is never given twice.
 //!
-//! Keyspaces: `meta` (identity; next number per project), `users` (project number and user id → number), `claims-<epoch>`
+//! Every commit counts a mark, which the database keeps too: a log that was cut short leaves an index that looks whole, but its mark is
+//! behind.
+//!
+//! Keyspaces: `meta` (identity; mark; next number per project), `users` (project number and user id → number), `claims-<epoch>`
 //! (event id → owner).
 
 mod claims;
@@ -29,6 +32,7 @@ use crate::failure::Failure;
 
 const IDENTITY: &str = "identity";
 const NEXT: &[u8] = b"next:";
+const MARK: &str = "mark";
 /// Changes per batch while the index is rebuilt: a few hundred kilobytes.
 const REBUILD_BATCH: usize = 10_000;
 
@@ -48,6 +52,7 @@ pub(crate) struct Index {
     users: Keyspace,
     claims: BTreeMap<i64, Keyspace>,
     numbers: Numbers,
+    mark: u64,
 }
 
 /// Changes of one batch of events, to be made durable together.
@@ -78,19 +83,25 @@ impl Changes {
 
 impl Index {
     /// Opens the index if it is whole and belongs to `identity`; `next_numbers` are the database's own marks (project number, next number)
-    /// below which no number may be given again. `None`: it must be rebuilt.
+    /// below which no number may be given again, `mark` is the last commit of the index that the database relies on. `None`: it must be
+    /// rebuilt.
     pub(crate) fn open(
         path: &Path,
         identity: Identity,
         next_numbers: &HashMap<u32, u32>,
+        mark: u64,
     ) -> Result<Option<Self>, Failure> {
         if !path.exists() {
             return Ok(None);
         }
         // A damaged file may also show as a panic inside the tree.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_files(path)));
-        let index = match opened {
-            Ok(Ok(index)) => index,
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let index = Self::open_files(path)?;
+            let is_known = index.knows(identity)?;
+            Ok::<_, Failure>((index, is_known))
+        }));
+        let (index, is_known) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the index cannot be opened; it is made anew from the database");
                 return Ok(None);
@@ -100,14 +111,14 @@ impl Index {
                 return Ok(None);
             }
         };
-        if !index.knows(identity)? {
+        if !is_known {
             tracing::warn!("the index belongs to another time or database; it is made anew from the database");
             return Ok(None);
         }
         let behind = next_numbers
             .iter()
             .any(|(project, next)| index.numbers.next(*project) < *next);
-        if behind {
+        if behind || index.mark < mark {
             tracing::warn!("the index is older than the database; it is made anew from it");
             return Ok(None);
         }
@@ -143,6 +154,7 @@ impl Index {
         }
         Ok(Self {
             numbers: Numbers::new(stored_next_numbers(&meta)?),
+            mark: stored_mark(&meta)?,
             database,
             meta,
             users,
@@ -187,15 +199,26 @@ impl Index {
         self.database.batch().durability(Some(PersistMode::SyncData))
     }
 
-    /// Makes changes durable and visible. Nothing to do is free.
-    pub(crate) fn commit(&mut self, changes: &mut Changes) -> Result<(), Failure> {
+    /// Makes changes durable and visible, and returns the mark of this commit. Nothing to do is free, and leaves no mark.
+    pub(crate) fn commit(&mut self, changes: &mut Changes) -> Result<Option<u64>, Failure> {
         for (project, next) in changes.next_numbers() {
             changes.insert(&self.meta, next_key(project), next.to_le_bytes());
         }
-        match changes.batch.take() {
-            Some(batch) => Ok(batch.commit()?),
-            None => Ok(()),
-        }
+        let Some(mut batch) = changes.batch.take().filter(|batch| !batch.is_empty()) else {
+            return Ok(None);
+        };
+        let mark = self.mark + 1;
+        batch.insert(&self.meta, MARK, mark.to_le_bytes());
+        batch.commit()?;
+        self.mark = mark;
+        Ok(Some(mark))
+    }
+
+    /// Goes on, in an index that [`Self::create`] made, from the last mark that the database knows.
+    pub(crate) fn restore_mark(&mut self, mark: u64) -> Result<(), Failure> {
+        self.meta.insert(MARK, mark.to_le_bytes())?;
+        self.mark = mark;
+        Ok(())
     }
 
     /// Forgets numbers that were given in memory for changes that were not committed.
@@ -238,7 +261,8 @@ impl Index {
         for stored in ids {
             let (id, received_at) = stored?;
             let epoch = epoch_of(received_at);
-            let keyspace = self.claims_of(epoch, epoch)?;
+            // Drops none: those of a wrong clock must not make the others forgotten.
+            let keyspace = self.make_claims_of(epoch)?;
             batch.insert(&keyspace, *id.0.as_bytes(), Owner::PAST.to_bytes());
             if batch.len() >= REBUILD_BATCH {
                 std::mem::replace(&mut batch, self.database.batch()).commit()?;
@@ -266,6 +290,12 @@ fn stored_next_numbers(meta: &Keyspace) -> Result<HashMap<u32, u32>, Failure> {
     Ok(next)
 }
 
+fn stored_mark(meta: &Keyspace) -> Result<u64, Failure> {
+    let Some(bytes) = meta.get(MARK)? else { return Ok(0) };
+    let mark = <[u8; 8]>::try_from(&*bytes).map(u64::from_le_bytes);
+    mark.map_err(|_| Failure::Damaged(format!("a mark of {} bytes", bytes.len())))
+}
+
 fn next_key(project: u32) -> Vec<u8> {
     [NEXT, &project.to_le_bytes()].concat()
 }
@@ -273,7 +303,7 @@ fn next_key(project: u32) -> Vec<u8> {
 fn number_of(bytes: &[u8]) -> Result<u32, Failure> {
     <[u8; 4]>::try_from(bytes)
         .map(u32::from_le_bytes)
-        .map_err(|_| Failure::Index(format!("a number of {} bytes", bytes.len())))
+        .map_err(|_| Failure::Damaged(format!("a number of {} bytes", bytes.len())))
 }
 
 #[cfg(test)]

@@ -86,11 +86,11 @@ impl Index {
         Ok(number)
     }
 
-    /// Forgets the users of a project. Their numbers are not given again.
+    /// Forgets the users of a project, durably: their ids are somebody's. Their numbers are not given again.
     pub(crate) fn forget_users(&mut self, project: u32) -> Result<(), Failure> {
         self.numbers.forget(project);
         loop {
-            let mut batch = self.database.batch();
+            let mut batch = self.durable_batch();
             for entry in self.users.prefix(project.to_be_bytes()).take(super::REBUILD_BATCH) {
                 batch.remove(&self.users, entry.key()?);
             }

@@ -11,6 +11,18 @@ use testkit::{
     suites::store::{Harness, now},
 };
 
+/// Opens a store whose directory somebody else looks after.
+pub fn open_at(directory: &Path) -> Result<DuckdbStore, StoreError> {
+    DuckdbStore::open(directory, options(), Arc::new(FixedClock::at(now())))
+}
+
+fn options() -> DuckdbOptions {
+    DuckdbOptions {
+        memory_bytes_max: 128 << 20,
+        ..DuckdbOptions::default()
+    }
+}
+
 pub struct TestStore {
     directory: TempDir,
     pub options: DuckdbOptions,
@@ -21,10 +33,7 @@ impl TestStore {
     pub fn new() -> Self {
         Self {
             directory: TempDir::new().unwrap(),
-            options: DuckdbOptions {
-                memory_bytes_max: 128 << 20,
-                ..DuckdbOptions::default()
-            },
+            options: options(),
             clock: Arc::new(FixedClock::at(now())),
         }
     }
