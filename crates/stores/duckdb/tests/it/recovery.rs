@@ -32,8 +32,14 @@ fn of_day(number: u128, day: u32) -> EnrichedEvent {
     }
 }
 
-/// Events of three weeks, one of them from a clock that was wrong by years; and a project whose three users were deleted.
-async fn seed(harness: &TestStore, store: &DuckdbStore) {
+/// A project whose three users were deleted, an event from a clock that was wrong by years, and events of three weeks. Half way, `half` is
+/// called: all users are known by then, and what follows are claims alone.
+async fn seed(harness: &TestStore, store: &DuckdbStore, half: impl FnOnce()) {
+    let deleted = (0..3).map(|number| enriched_event(project(2), 2_000 + number));
+    assert_eq!(append(store, 1, deleted).await, [Stored; 3]);
+    assert_eq!(store.delete(project(2), None, false).await.unwrap(), 3);
+    assert_eq!(append(store, 4, [of_day(900, 3_000)]).await, [Stored]);
+    let mut half = Some(half);
     for day in 0..DAYS {
         let number = u128::from(day) * 2;
         let events = [
@@ -41,14 +47,12 @@ async fn seed(harness: &TestStore, store: &DuckdbStore) {
             of_day(number + 1, day),
             enriched_event(project(1), 1_000 + number),
         ];
-        assert_eq!(append(store, u64::from(day) * 3 + 1, events).await, [Stored; 3]);
+        assert_eq!(append(store, u64::from(day) * 3 + 5, events).await, [Stored; 3]);
         harness.clock().advance_seconds(86_400);
+        if day == DAYS / 2 {
+            half.take().unwrap()();
+        }
     }
-    let wrong_clock = of_day(900, 3_000);
-    assert_eq!(append(store, NEXT - 4, [wrong_clock]).await, [Stored]);
-    let deleted = (0..3).map(|number| enriched_event(project(2), 2_000 + number));
-    assert_eq!(append(store, NEXT - 3, deleted).await, [Stored; 3]);
-    assert_eq!(store.delete(project(2), None, false).await.unwrap(), 3);
 }
 
 /// The clock of a store that was laid out, when the seeded events end.
@@ -122,7 +126,7 @@ async fn check(store: &dyn EventStore, what: &str) {
 async fn seeded() -> (TestStore, Image) {
     let harness = TestStore::new();
     let store = harness.try_open().unwrap();
-    seed(&harness, &store).await;
+    seed(&harness, &store, || ()).await;
     store.close().await.unwrap();
     let image = Image::of(harness.path());
     (harness, image)
@@ -157,12 +161,12 @@ async fn a_deleted_index_is_made_anew() {
 async fn an_index_of_another_time_is_made_anew() {
     let harness = TestStore::new();
     let store = harness.try_open().unwrap();
-    let early = Image::of(harness.path());
-    seed(&harness, &store).await;
+    let mut half = None;
+    seed(&harness, &store, || half = Some(Image::of(harness.path()))).await;
     let late = Image::of(harness.path());
     drop(store);
     // As of the same opening: only what is missing tells that it is older.
-    let older = late.with_files_of(&early, "index/");
+    let older = late.with_files_of(&half.unwrap(), "index/");
     let harness = older.lay_out();
     after_seeding(&harness);
     check(&harness.try_open().unwrap(), "older").await;
