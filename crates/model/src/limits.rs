@@ -24,6 +24,9 @@ pub const BODY_DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time to send the request head: as above.
 pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two requests of a connection, and for a reader to take the next piece of an answer: longer than the minute that load
+/// balancers keep a connection, so that it is never we who close one just as it is used.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Digits of a number in `properties`: the largest 64-bit float written out has 309.
 pub const JSON_NUMBER_BYTES_MAX: usize = 400;
 /// Smallest power of ten of a number in `properties`: below it a 64-bit float is 0 and PostgreSQL's `jsonb` refuses (below -16,383).
@@ -62,8 +65,6 @@ pub const QUEUE_SEGMENT_BYTES: u64 = 32 * 1024 * 1024;
 pub const QUEUE_MEMORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that the embedded queue reads from disk at once: about two batches of the store.
 pub const QUEUE_READ_CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// How long the embedded queue's writer lets appends gather before a flush, once two wait: as long as a flush on a fast disk.
-pub const QUEUE_GATHER_WAIT: Duration = Duration::from_micros(100);
 /// Appends that wait for the embedded queue's disk at once; further ones wait for their turn in order. Two of the largest batches.
 pub const QUEUE_APPEND_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
 /// One append as bytes on disk: a batch of the largest size, every event with all that the server adds to it.

@@ -9,6 +9,7 @@ mod ingest;
 pub mod openapi;
 mod reading;
 mod serve;
+mod silence;
 
 use std::sync::Arc;
 

@@ -38,16 +38,16 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// How many of the first requests make a group, and whether the next one would be too much for it.
-    fn group(&self, bytes_max: usize) -> (usize, bool) {
+    /// How many of the first requests make a group.
+    fn group(&self, bytes_max: usize) -> usize {
         let mut bytes = 0;
         for (taken, request) in self.requests.iter().enumerate() {
             if taken > 0 && bytes + request.bytes > bytes_max {
-                return (taken, true);
+                return taken;
             }
             bytes += request.bytes;
         }
-        (self.requests.len(), false)
+        self.requests.len()
     }
 }
 
@@ -123,16 +123,8 @@ impl Inbox {
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.writer_sleeps = false;
-        let (mut taken, is_full) = waiting.group(bytes_max);
-        if taken > 1 && !is_full {
-            // Where there are two there are more: those that the last flush has just answered are on their way. Waiting for them
-            // saves a quarter to a half of the flushes of 64 callers and more, and processor time with them: 7 % of an
-            // append on a quiet machine, up to a third on a busy one. On a quiet one it costs throughput: `docs/decisions/queue.md`.
-            drop(waiting);
-            std::thread::sleep(limits::QUEUE_GATHER_WAIT);
-            waiting = self.lock();
-            (taken, _) = waiting.group(bytes_max);
-        }
+        // No wait for more to gather: a flush gathers those that come while it runs (measured, `docs/decisions/queue.md`).
+        let taken = waiting.group(bytes_max);
         let group: Vec<Request> = waiting.requests.drain(..taken).collect();
         drop(waiting);
         let permits: usize = group.iter().map(|request| request.permits as usize).sum();

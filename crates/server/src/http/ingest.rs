@@ -70,7 +70,8 @@ pub struct BatchAccepted {
     security(("public_key" = [])),
 )]
 pub async fn ingest_event(State(engine): State<Arc<Engine>>, request: Request) -> Response {
-    respond(engine, request, Endpoint::Ingest).await
+    // A pointer instead of some kilobytes through every layer that hands the future on.
+    Box::pin(respond(engine, request, Endpoint::Ingest)).await
 }
 
 /// Send up to 10,000 events.
@@ -89,7 +90,7 @@ pub async fn ingest_event(State(engine): State<Arc<Engine>>, request: Request) -
     security(("public_key" = [])),
 )]
 pub async fn ingest_batch(State(engine): State<Arc<Engine>>, request: Request) -> Response {
-    respond(engine, request, Endpoint::Batch).await
+    Box::pin(respond(engine, request, Endpoint::Batch)).await
 }
 
 async fn respond(engine: Arc<Engine>, request: Request, endpoint: Endpoint) -> Response {
@@ -141,7 +142,7 @@ impl<'a> Call<'a> {
             .or_else(|| client::query_parameter(self.query, "key"));
         let scope = key
             .and_then(|key| self.engine.directory.sender(&key))
-            .ok_or(ApiError::unauthorized("public"))?;
+            .ok_or_else(|| ApiError::unauthorized("public"))?;
         cors::check_origin(self.headers, scope.project())?;
         let (endpoint, limit) = match self.endpoint {
             Endpoint::Batch => (ingest::Endpoint::Batch, limits::BATCH_BODY_BYTES_MAX),

@@ -4,16 +4,15 @@ use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body, extract::Request};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
-use model::limits;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::Peer;
+use super::{
+    Peer,
+    silence::{Progress, Watched},
+};
 
 /// After an accept that failed (no file descriptors left): a short rest instead of a busy loop.
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(50);
@@ -51,9 +50,7 @@ impl Listener for UnixListener {
 pub async fn serve(listener: impl Listener, router: Router, stop: CancellationToken, drain_budget: Duration) {
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_READ_TIMEOUT)
-        .pipeline_flush(true);
+    http.pipeline_flush(true);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -68,11 +65,22 @@ pub async fn serve(listener: impl Listener, router: Router, stop: CancellationTo
             }
         };
         let router = router.clone();
-        let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), request, peer));
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(connection), service));
+        let progress = Progress::default();
+        let watched = Watched::new(connection, progress.clone());
+        let service = {
+            let progress = progress.clone();
+            service_fn(move |request| answer(router.clone(), request, peer, progress.clone()))
+        };
+        let connection = graceful.watch(http.serve_connection(watched, service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            tokio::select! {
+                biased;
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                }
+                () = progress.silent_for_too_long() => tracing::debug!("a connection was silent for too long"),
             }
         });
     }
@@ -86,10 +94,14 @@ async fn answer(
     router: Router,
     request: hyper::Request<Incoming>,
     peer: Option<SocketAddr>,
+    progress: Progress,
 ) -> Result<axum::response::Response, Infallible> {
+    progress.answering();
     let mut request: Request = request.map(Body::new);
     if let Some(peer) = peer {
         request.extensions_mut().insert(Peer(peer.ip()));
     }
-    router.oneshot(request).await
+    let answered = router.oneshot(request).await;
+    progress.answered();
+    answered
 }
