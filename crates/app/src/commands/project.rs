@@ -110,8 +110,11 @@ struct Fields {
     /// Days that rollups are kept, `none` = for ever
     #[arg(long, value_name = "DAYS|none")]
     aggregation_retention_days: Option<Clearable<u32>>,
-    /// Origins of pages that may send events, by commas: https://example.com, https://*.example.com, *, or `none`
-    #[arg(long, value_name = "ORIGINS|none")]
+    #[arg(
+        help = "Origins of pages that may send events, by commas: https://example.com, https://*.example.com, *, or `none`",
+        long,
+        value_name = "ORIGINS|none"
+    )]
     cors_allowed_origins: Option<Origins>,
     /// Whether only a share of the events is kept
     #[arg(long, value_name = "true|false")]
