@@ -18,6 +18,7 @@ use crate::{
     ledger::{Ledger, ProjectLedger},
     limit::RateLimiter,
     metrics::Metrics,
+    worker::Turn,
 };
 
 /// The adapters that `wiring` chose, with the names that people see.
@@ -51,7 +52,7 @@ pub struct Engine {
     /// Workers that take from the queue.
     pub consumers: AtomicU64,
     /// Held by the worker whose batch is under way.
-    pub worker_turn: tokio::sync::Mutex<()>,
+    pub worker_turn: tokio::sync::Mutex<Turn>,
     /// When this process began.
     pub started_at: Timestamp,
     /// The store's checkpoint when this process began: what the queue still delivers up to here was counted by an earlier one.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use model::{LedgerEntry, Outcome, ProjectId, Source, Tally, ledger::utc_day, limits};
+use model::{LedgerEntry, Outcome, ProjectId, Source, Tally, Timestamp, ledger::utc_day, limits};
 use queue::{Delivery, Position, QueueError};
 use store::{AppendBatch, AppendReport, Checkpoint, StoreError};
 use tokio::time::Instant;
@@ -33,6 +33,43 @@ pub struct Worker {
     known_sources: HashSet<(ProjectId, String)>,
     batch_events_max: usize,
     report: ProcessReport,
+}
+
+/// What the worker whose turn it is finds.
+#[derive(Default)]
+pub struct Turn {
+    /// The batch behind the last one, read while that one was stored.
+    ahead: Option<Taken>,
+}
+
+/// A batch that was read and enriched, and is not yet stored.
+struct Taken {
+    prepared: Prepared,
+    positions: Vec<Position>,
+    /// When the server took its oldest event.
+    oldest: Option<Timestamp>,
+    started: Instant,
+}
+
+/// Enriches what was read; `None` when that is nothing.
+async fn take(engine: &Engine, deliveries: Vec<Delivery>) -> Result<Option<Taken>, QueueError> {
+    if deliveries.is_empty() {
+        return Ok(None);
+    }
+    let started = Instant::now();
+    let positions = deliveries.iter().map(|delivery| delivery.position).collect();
+    let oldest = deliveries.iter().map(|delivery| delivery.record.received_at).min();
+    let enricher = Arc::clone(engine.enricher());
+    // `prepare` catches panics per event; what is left can only be the runtime shutting down.
+    let prepared = tokio::task::spawn_blocking(move || batch::prepare(deliveries, &enricher))
+        .await
+        .map_err(|_| QueueError::Closed)?;
+    Ok(Some(Taken {
+        prepared,
+        positions,
+        oldest,
+        started,
+    }))
 }
 
 /// Why a batch was not finished.
@@ -102,23 +139,48 @@ impl Worker {
     async fn step(&mut self, abort: &CancellationToken, wait: Duration) -> Result<usize, WorkerError> {
         let engine = Arc::clone(&self.engine);
         // Two batches at once would reach the store in any order, and the later checkpoint would swallow the earlier batch.
-        let _turn = engine.worker_turn.lock().await;
-        let deliveries = self.collect(wait).await?;
-        if deliveries.is_empty() {
-            return Ok(0);
+        let mut turn = engine.worker_turn.lock().await;
+        let taken = match turn.ahead.take() {
+            Some(taken) => taken,
+            None => match take(&engine, self.collect(wait).await?).await? {
+                Some(taken) => taken,
+                None => return Ok(0),
+            },
+        };
+        let Taken {
+            prepared,
+            positions,
+            oldest,
+            started,
+        } = taken;
+        // Behind a full batch there is more: it is read and enriched while this one is stored.
+        let batch_events_max = self.batch_events_max;
+        let is_full = positions.len() >= batch_events_max;
+        let ahead = async {
+            match is_full {
+                true => take(&engine, engine.queue().read(batch_events_max, Duration::ZERO).await?).await,
+                false => Ok(None),
+            }
+        };
+        let (ahead, finished) = tokio::join!(ahead, self.finish(prepared, abort));
+        match ahead {
+            Ok(ahead) => turn.ahead = ahead,
+            Err(error) => {
+                tracing::warn!(%error, "the next batch could not be read ahead; it is read again in its turn")
+            }
         }
-        let started = Instant::now();
-        let positions: Vec<Position> = deliveries.iter().map(|delivery| delivery.position).collect();
-        let oldest = deliveries.iter().map(|delivery| delivery.record.received_at).min();
-        if let Err(error) = self.finish(deliveries, abort).await {
-            self.engine.queue().retry(&positions, RETRY_WAIT_FIRST).await?;
+        if let Err(error) = finished {
+            // Nothing may overtake this batch: what was taken ahead of its turn goes back with it.
+            let ahead = turn.ahead.take().into_iter().flat_map(|ahead| ahead.positions);
+            let positions: Vec<Position> = positions.into_iter().chain(ahead).collect();
+            engine.queue().retry(&positions, RETRY_WAIT_FIRST).await?;
             return Err(error);
         }
-        self.engine.queue().acknowledge(&positions).await?;
-        let metrics = &self.engine.metrics;
+        engine.queue().acknowledge(&positions).await?;
+        let metrics = &engine.metrics;
         metrics.batch_seconds.record(started.elapsed().as_secs_f64());
         if let Some(oldest) = oldest {
-            let lag = self.engine.clock().now().micros_since(oldest);
+            let lag = engine.clock().now().micros_since(oldest);
             #[expect(clippy::cast_precision_loss, reason = "a duration for a histogram")]
             metrics.lag_seconds.record(lag.max(0) as f64 / 1e6);
         }
@@ -152,13 +214,7 @@ impl Worker {
         Ok(deliveries)
     }
 
-    async fn finish(&mut self, deliveries: Vec<Delivery>, abort: &CancellationToken) -> Result<(), WorkerError> {
-        let enricher = Arc::clone(self.engine.enricher());
-        let prepared = tokio::task::spawn_blocking(move || batch::prepare(deliveries, &enricher)).await;
-        // `prepare` catches panics per event; what is left can only be the runtime shutting down.
-        let Ok(mut prepared) = prepared else {
-            return Err(QueueError::Closed.into());
-        };
+    async fn finish(&mut self, mut prepared: Prepared, abort: &CancellationToken) -> Result<(), WorkerError> {
         self.ensure_sources(&prepared).await;
         let mut dead = Vec::new();
         for Refused { delivery, reason } in std::mem::take(&mut prepared.refused) {
@@ -237,10 +293,10 @@ impl Worker {
             }
         }
         let mut rest = AppendBatch {
-            items: Vec::new(),
+            items: Arc::default(),
             ..part
         };
-        for item in part.items {
+        for item in part.items.iter() {
             if let Some(delivery) = prepared.delivery(item.position) {
                 let count = self.dead_letter(delivery.clone(), reason).await?;
                 rest.counts.push(count);
@@ -333,15 +389,16 @@ impl Worker {
 }
 
 /// Splits a batch in two; the first half's checkpoint is its own last position.
-fn halve(mut batch: AppendBatch) -> (AppendBatch, AppendBatch) {
-    let items = batch.items.split_off(batch.items.len() / 2);
-    let last = batch.items.last().map(|item| item.position);
+fn halve(batch: AppendBatch) -> (AppendBatch, AppendBatch) {
+    let mut items = Arc::unwrap_or_clone(batch.items);
+    let rest = items.split_off(items.len() / 2);
+    let last = items.last().map(|item| item.position);
     let (first_counts, counts) = batch
         .counts
         .into_iter()
         .partition(|(position, _)| Some(*position) <= last);
     let second = AppendBatch {
-        items,
+        items: rest.into(),
         counts,
         checkpoint: batch.checkpoint,
     };
@@ -351,7 +408,7 @@ fn halve(mut batch: AppendBatch) -> (AppendBatch, AppendBatch) {
         .map(|(whole, position)| Checkpoint { position, ..whole });
     (
         AppendBatch {
-            items: batch.items,
+            items: items.into(),
             counts: first_counts,
             checkpoint,
         },

@@ -1,15 +1,17 @@
 //! The port that every event store implements: DuckDB, PostgreSQL and ClickHouse later.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use model::{EnrichedEvent, LedgerEntry, Outcome, ProjectId, Timestamp};
 
 use crate::{Rows, Statement};
 
-/// Events and ledger counts that are stored together or not at all.
+/// Events and ledger counts that are stored together or not at all. A clone shares the events: trying a batch again copies none.
 #[derive(Clone, Debug, Default)]
 pub struct AppendBatch {
     /// In the order of the queue.
-    pub items: Vec<AppendItem>,
+    pub items: Arc<Vec<AppendItem>>,
     /// Outcomes that no event of `items` carries: tallies and dead letters. `LedgerEntry::outcome` says where they ended.
     pub counts: Vec<(u64, LedgerEntry)>,
     /// The queue that `position`s belong to and the last position of the batch; `None` for stores fed without one.

@@ -5,3 +5,4 @@ mod ingestion;
 mod limits;
 mod operating;
 mod reading;
+mod sources;

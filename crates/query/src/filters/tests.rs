@@ -96,10 +96,10 @@ fn every_bad_parameter_is_named_at_once() {
             ("page_size", "-1"),
             ("colour", "blue"),
         ]),
-        r#"{"end_date":["Enter a time in RFC 3339 form, such as 2026-01-31T12:00:00Z."],"#.to_owned()
+        r#"{"start_date":["Enter a time in RFC 3339 form, such as 2026-01-31T12:00:00Z."],"#.to_owned()
+            + r#""end_date":["Enter a time in RFC 3339 form, such as 2026-01-31T12:00:00Z."],"#
             + r#""event_source_id":["Enter the id of a source: a UUID."],"page":["Enter a whole number, from 1."],"#
-            + r#""page_size":["Enter a whole number from 1 to 1000."],"#
-            + r#""start_date":["Enter a time in RFC 3339 form, such as 2026-01-31T12:00:00Z."]}"#
+            + r#""page_size":["Enter a whole number from 1 to 1000."]}"#
     );
 }
 

@@ -68,7 +68,7 @@ impl Prepared {
     /// The batch for the store; the events go with it.
     pub(super) fn take_append(&mut self, queue: uuid::Uuid) -> AppendBatch {
         AppendBatch {
-            items: std::mem::take(&mut self.items),
+            items: std::mem::take(&mut self.items).into(),
             counts: self
                 .tallies
                 .iter()

@@ -89,7 +89,7 @@ async fn ours(events: u64, deduplication: Deduplication, last: bool) -> f64 {
             event: event(number, deduplication),
         });
         let batch = AppendBatch {
-            items: items.collect(),
+            items: Arc::new(items.collect()),
             counts: Vec::new(),
             checkpoint: Some(Checkpoint {
                 queue: Uuid::from_u128(7),

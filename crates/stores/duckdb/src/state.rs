@@ -63,6 +63,18 @@ impl Open {
     }
 }
 
+/// Opens the index once more, beside a database that stayed open.
+pub(crate) fn reopen_index(
+    shared: &Shared,
+    connection: &Connection,
+    now: Timestamp,
+    found: FoundIndex,
+) -> Result<Index, Failure> {
+    append::fold_progress(connection)?;
+    let mark = positions(connection)?.remove(&append::INDEX).unwrap_or(0);
+    open_index(shared, connection, mark, now, found)
+}
+
 fn open_index(
     shared: &Shared,
     connection: &Connection,

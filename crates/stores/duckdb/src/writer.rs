@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duckdb::{arrow::datatypes::SchemaRef, params_from_iter, types::Value as Bound};
+use duckdb::{Connection, arrow::datatypes::SchemaRef, params_from_iter, types::Value as Bound};
 use model::{Clock, ProjectId, Timestamp};
 use store::{AppendBatch, AppendReport, Reclaimed, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -23,7 +23,7 @@ use crate::{
     options::DuckdbOptions,
     rows,
     shared::Shared,
-    state::{FoundIndex, Open},
+    state::{self, FoundIndex, Open},
     watchdog::Watchdog,
 };
 
@@ -65,6 +65,8 @@ pub(crate) struct Writer {
     generation: u64,
     /// `None` after something went so wrong that everything must be opened anew.
     open: Option<Open>,
+    /// The database whose index failed: readers go on with it.
+    kept: Option<(Arc<Engine>, Connection)>,
     /// How to open the index then.
     found: FoundIndex,
     /// The database that was given up; it must be closed before its file is opened again.
@@ -92,6 +94,7 @@ impl Writer {
             schema: append::schema(),
             generation,
             open: Some(open),
+            kept: None,
             found,
             given_up: Weak::new(),
             last_write: Instant::now(),
@@ -158,10 +161,11 @@ impl Writer {
             }
             Ok(Err(failure)) => {
                 match &failure {
-                    Failure::Fatal(message) | Failure::Index(message) => self.give_up(message),
+                    Failure::Fatal(message) => self.give_up(message),
+                    Failure::Index(message) => self.give_up_index(message),
                     Failure::Damaged(message) => {
                         self.found = FoundIndex::Damaged;
-                        self.give_up(&format!("the index is damaged: {message}"));
+                        self.give_up_index(&format!("it is damaged: {message}"));
                     }
                     Failure::Unavailable(message) => self.shared.set_trouble(Some(message.clone())),
                     Failure::Refused(_) | Failure::Interrupted => {}
@@ -277,10 +281,42 @@ impl Writer {
         tracing::error!(why, "the event store's database is given up and opened anew");
         self.shared.set_trouble(Some(why.to_owned()));
         self.shared.replace_engine(None);
-        if let Some(open) = self.open.take() {
-            self.given_up = Arc::downgrade(&open.engine);
+        let open = self.open.take().map(|open| open.engine);
+        let kept = self.kept.take().map(|(engine, _)| engine);
+        if let Some(engine) = open.or(kept) {
+            self.given_up = Arc::downgrade(&engine);
         }
         self.watchdog.stop_reads();
+    }
+
+    /// Closes the index alone, as on a full disk: nothing can be stored until it is open again, but reading goes on.
+    fn give_up_index(&mut self, why: &str) {
+        tracing::error!(
+            why,
+            "the event store's index is given up and opened anew; reading goes on"
+        );
+        self.shared.set_trouble(Some(why.to_owned()));
+        if let Some(open) = self.open.take() {
+            self.kept = Some((open.engine, open.connection));
+        }
+    }
+
+    /// Opens the index of the database that was kept.
+    fn reopen_kept(&mut self, engine: Arc<Engine>, connection: Connection) -> Result<Open, Failure> {
+        match state::reopen_index(&self.shared, &connection, self.clock.now(), self.found) {
+            Ok(index) => Ok(Open {
+                engine,
+                connection,
+                index,
+            }),
+            Err(failure) => {
+                self.kept = Some((engine, connection));
+                if let Failure::Fatal(message) = &failure {
+                    self.give_up(message);
+                }
+                Err(failure)
+            }
+        }
     }
 
     fn reopen(&mut self) -> Result<Open, StoreError> {
@@ -293,13 +329,16 @@ impl Writer {
             }
             thread::sleep(RELEASE_POLL);
         }
-        let opened = Open::new(
-            &self.shared,
-            self.generation,
-            &self.options,
-            self.clock.now(),
-            self.found,
-        );
+        let opened = match self.kept.take() {
+            Some((engine, connection)) => self.reopen_kept(engine, connection),
+            None => Open::new(
+                &self.shared,
+                self.generation,
+                &self.options,
+                self.clock.now(),
+                self.found,
+            ),
+        };
         let open = opened.map_err(|failure| {
             let error = StoreError::from(failure);
             self.shared.set_trouble(Some(error.to_string()));
@@ -310,6 +349,9 @@ impl Writer {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
+        if self.kept.take().is_some() {
+            self.shared.replace_engine(None);
+        }
         let Some(open) = self.open.take() else {
             return Ok(());
         };

@@ -119,7 +119,7 @@ pub fn batch(first: u64, events: impl IntoIterator<Item = EnrichedEvent>) -> App
         position: item.position,
     });
     AppendBatch {
-        items,
+        items: items.into(),
         counts: Vec::new(),
         checkpoint,
     }

@@ -117,7 +117,7 @@ pub(super) async fn append(store: &dyn EventStore, events: Vec<EnrichedEvent>) {
             .collect();
         let expected = vec![AppendOutcome::Stored; items.len()];
         let batch = AppendBatch {
-            items,
+            items: items.into(),
             ..AppendBatch::default()
         };
         assert_eq!(store.append(batch).await.unwrap().outcomes, expected);
