@@ -1,5 +1,6 @@
 //! The promise, tried by breaking things: every journalled 202 is stored exactly once, and nothing else is.
 
+mod caller;
 mod damage;
 mod disk;
 mod journal;

@@ -1,0 +1,69 @@
+//! Somebody who asks for work and goes away.
+
+use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::journal::{Differences, Journal, settled_ledger, stored_ids};
+use crate::harness::Server;
+
+const EVENTS_PER_REQUEST: usize = 1_000;
+
+/// Fills the queue of a server that has no worker.
+fn fill(server: &Server, requests: usize) -> Journal {
+    let mut journal = Journal::default();
+    for number in 0..requests {
+        let ids: Vec<String> = (0..EVENTS_PER_REQUEST)
+            .map(|index| format!("caller-{number}-{index}"))
+            .collect();
+        let events = ids.iter().map(|id| json!({"event_name": "a", "event_id": id}));
+        let body = Value::Array(events.collect()).to_string();
+        let answer = server.post(
+            "/api/events/batch/",
+            server.public_key(),
+            "application/json",
+            body.as_bytes(),
+        );
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        journal.promise(ids);
+    }
+    journal
+}
+
+/// Asks for small batches and closes the connection in the middle of one.
+fn ask_and_leave(server: &Server, wait: Duration) {
+    let body = json!({"batch_size": 20}).to_string();
+    let mut socket = UnixStream::connect(server.data_dir.join("admin.sock")).expect("the admin socket");
+    write!(
+        socket,
+        "POST /process HTTP/1.1\r\nhost: admin\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("sent");
+    std::thread::sleep(wait);
+}
+
+#[test]
+fn a_caller_who_goes_away_takes_no_event_along() {
+    let mut server = Server::start();
+    server.command(&[
+        "project",
+        "update",
+        server.project_id(),
+        "--rate-limit-per-minute",
+        "none",
+    ]);
+    server.set_arguments(&["--roles", "api"]);
+    server.restart_cleanly();
+    let journal = fill(&server, 4);
+    for turn in 0..20 {
+        ask_and_leave(&server, Duration::from_millis(40 + 7 * turn));
+    }
+    server.command(&["process_events"]);
+    // A batch that was dropped half way would now lie below the store's checkpoint, and count as stored after a restart.
+    server.set_arguments(&[]);
+    server.restart_cleanly();
+    let ledger = settled_ledger(&server);
+    assert_eq!(ledger["stored"], 4 * EVENTS_PER_REQUEST, "{ledger}");
+    assert_eq!(journal.compare(stored_ids(&server)), Differences::default());
+}
