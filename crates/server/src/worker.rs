@@ -40,6 +40,8 @@ pub struct Worker {
 pub struct Turn {
     /// The batch behind the last one, read while that one was stored.
     ahead: Option<Taken>,
+    /// What was read, and neither acknowledged nor given back. More than `ahead` has only after a turn that was dropped half way.
+    unfinished: Vec<Position>,
 }
 
 /// A batch that was read and enriched, and is not yet stored.
@@ -140,9 +142,15 @@ impl Worker {
         let engine = Arc::clone(&self.engine);
         // Two batches at once would reach the store in any order, and the later checkpoint would swallow the earlier batch.
         let mut turn = engine.worker_turn.lock().await;
-        let taken = match turn.ahead.take() {
+        let Turn { ahead, unfinished } = &mut *turn;
+        if ahead.is_none() && !unfinished.is_empty() {
+            // A caller went away, or the code broke. Overtaken, these events would count as stored.
+            engine.queue().retry(unfinished, Duration::ZERO).await?;
+            unfinished.clear();
+        }
+        let taken = match ahead.take() {
             Some(taken) => taken,
-            None => match take(&engine, self.collect(wait).await?).await? {
+            None => match take(&engine, self.collect(wait, unfinished).await?).await? {
                 Some(taken) => taken,
                 None => return Ok(0),
             },
@@ -156,27 +164,31 @@ impl Worker {
         // Behind a full batch there is more: it is read and enriched while this one is stored.
         let batch_events_max = self.batch_events_max;
         let is_full = positions.len() >= batch_events_max;
-        let ahead = async {
-            match is_full {
-                true => take(&engine, engine.queue().read(batch_events_max, Duration::ZERO).await?).await,
-                false => Ok(None),
+        let next = async {
+            if !is_full {
+                return Ok(None);
             }
+            let deliveries = engine.queue().read(batch_events_max, Duration::ZERO).await?;
+            unfinished.extend(deliveries.iter().map(|delivery| delivery.position));
+            take(&engine, deliveries).await
         };
-        let (ahead, finished) = tokio::join!(ahead, self.finish(prepared, abort));
-        match ahead {
-            Ok(ahead) => turn.ahead = ahead,
+        let (next, finished) = tokio::join!(next, self.finish(prepared, abort));
+        match next {
+            Ok(next) => *ahead = next,
             Err(error) => {
-                tracing::warn!(%error, "the next batch could not be read ahead; it is read again in its turn")
+                tracing::warn!(%error, "the next batch could not be read ahead; it is read again in its turn");
             }
         }
         if let Err(error) = finished {
             // Nothing may overtake this batch: what was taken ahead of its turn goes back with it.
-            let ahead = turn.ahead.take().into_iter().flat_map(|ahead| ahead.positions);
-            let positions: Vec<Position> = positions.into_iter().chain(ahead).collect();
-            engine.queue().retry(&positions, RETRY_WAIT_FIRST).await?;
+            *ahead = None;
+            engine.queue().retry(unfinished, RETRY_WAIT_FIRST).await?;
+            unfinished.clear();
             return Err(error);
         }
         engine.queue().acknowledge(&positions).await?;
+        let finished: HashSet<Position> = positions.iter().copied().collect();
+        unfinished.retain(|position| !finished.contains(position));
         let metrics = &engine.metrics;
         metrics.batch_seconds.record(started.elapsed().as_secs_f64());
         if let Some(oldest) = oldest {
@@ -189,9 +201,10 @@ impl Worker {
     }
 
     /// Reads until the batch is full or [`limits::STORE_BATCH_WAIT`] has passed since its first record.
-    async fn collect(&self, wait: Duration) -> Result<Vec<Delivery>, WorkerError> {
+    async fn collect(&self, wait: Duration, unfinished: &mut Vec<Position>) -> Result<Vec<Delivery>, WorkerError> {
         let queue = self.engine.queue();
         let mut deliveries = queue.read(self.batch_events_max, wait).await?;
+        unfinished.extend(deliveries.iter().map(|delivery| delivery.position));
         if deliveries.is_empty() || wait.is_zero() {
             return Ok(deliveries);
         }
@@ -204,7 +217,10 @@ impl Worker {
                 break;
             };
             match queue.read(self.batch_events_max - deliveries.len(), rest).await {
-                Ok(more) => deliveries.extend(more),
+                Ok(more) => {
+                    unfinished.extend(more.iter().map(|delivery| delivery.position));
+                    deliveries.extend(more);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the queue failed while a batch was filling; storing what is there");
                     break;

@@ -11,7 +11,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use model::{ProjectId, limits};
-use queue::{QueueError, Record};
+use queue::Record;
 use serde::Deserialize;
 
 use super::{
@@ -21,11 +21,7 @@ use super::{
         StatusReport,
     },
 };
-use crate::{
-    background,
-    engine::Engine,
-    worker::{Worker, WorkerError},
-};
+use crate::{background, engine::Engine, worker::Worker};
 
 /// Every route of the admin socket. Who can connect may do everything: the socket's file mode is the lock.
 pub fn router(engine: Arc<Engine>) -> Router {
@@ -119,11 +115,9 @@ async fn process(
     Json(request): Json<ProcessRequest>,
 ) -> Result<Json<ProcessReport>, Failure> {
     let batch_events = request.batch_size.unwrap_or(limits::STORE_BATCH_EVENTS_MAX);
-    // A task of its own: when the caller goes away this function is dropped, and a batch dropped half way would be overtaken by the
-    // next one, whose checkpoint says that everything before it is stored.
-    let worker = Worker::new(engine, batch_events);
-    let working = tokio::spawn(worker.process(request.max_batches)).await;
-    let report = working.map_err(|_| WorkerError::from(QueueError::Closed))??;
+    let report = Worker::new(Arc::clone(&engine), batch_events)
+        .process(request.max_batches)
+        .await?;
     Ok(Json(report))
 }
 
