@@ -72,6 +72,13 @@ pub async fn serve(listener: impl Listener, router: Router, stop: CancellationTo
             service_fn(move |request| answer(router.clone(), request, peer, progress.clone()))
         };
         let connection = graceful.watch(http.serve_connection(watched, service));
+        // On the admin socket the operator may take his time: an export into a pager pauses for as long as somebody reads.
+        let overdue = async move {
+            match peer {
+                Some(_) => progress.silent_for_too_long().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::spawn(async move {
             tokio::select! {
                 biased;
@@ -80,7 +87,7 @@ pub async fn serve(listener: impl Listener, router: Router, stop: CancellationTo
                         tracing::debug!(%error, "a connection ended early");
                     }
                 }
-                () = progress.silent_for_too_long() => tracing::debug!("a connection was silent for too long"),
+                () = overdue => tracing::debug!("a connection was silent for too long"),
             }
         });
     }
