@@ -1,6 +1,7 @@
 //! `docs/contract`: what clients rely on, tried on the real binary over HTTP.
 
 mod browsers;
+mod connections;
 mod ingestion;
 mod limits;
 mod operating;
