@@ -6,7 +6,9 @@
 pub mod embedded;
 pub mod port;
 pub mod record;
+pub mod records;
 
 pub use embedded::{EmbeddedOptions, EmbeddedQueue, OpenError};
 pub use port::{DeadLetter, Delivery, EventQueue, Position, QueueError, QueueStatus};
 pub use record::{Payload, Record, RecordError};
+pub use records::{IntoRecords, RecordRef, Records};

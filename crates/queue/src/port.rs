@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use model::{ProjectId, Timestamp};
 use serde::Serialize;
 
-use crate::Record;
+use crate::{Record, Records};
 
 /// Where a record stands in its queue. Grows with every append, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -82,7 +82,7 @@ pub trait EventQueue: Send + Sync + 'static {
     fn id(&self) -> uuid::Uuid;
 
     /// Appends all records or none, and returns once they are durable. Appends that wait at the same time share one flush.
-    async fn append(&self, records: Vec<Record>) -> Result<(), QueueError>;
+    async fn append(&self, records: Records) -> Result<(), QueueError>;
 
     /// The next records, at most `max_records`, in order. Waits up to `wait` for the first one, then returns what is there.
     /// Records that were delivered and neither acknowledged nor given to [`Self::retry`] are not delivered again by this process.

@@ -1,17 +1,18 @@
 //! What the queue carries: an event or a tally, as versioned bytes.
 //!
-//! The bytes of a [`Record`] are the same in every queue: one version byte, then postcard (its wire format is specified and
+//! The bytes of a payload are the same in every queue: one version byte, then postcard (its wire format is specified and
 //! stable). A queue reads only [`Record::project_id`], [`Record::received_at`] and [`Record::events`]; it never decodes the payload.
 
 use bytes::Bytes;
 use model::{AcceptedEvent, ProjectId, Tally, Timestamp};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// First byte of every payload. A new layout gets a new number; old ones stay readable.
 const VERSION: u8 = 1;
 
 /// What a record carries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are events; a box would be an allocation for each"
@@ -21,6 +22,13 @@ pub enum Payload {
     Event(AcceptedEvent),
     /// Events that ended before the queue, for the ledger.
     Tally(Tally),
+}
+
+/// A [`Payload`] to be written; variants in the same order, so the bytes are the same.
+#[derive(Serialize)]
+pub(crate) enum PayloadRef<'a> {
+    Event(&'a AcceptedEvent),
+    Tally(&'a Tally),
 }
 
 /// A payload with what a queue needs to know about it.
@@ -54,28 +62,6 @@ pub enum RecordError {
 }
 
 impl Record {
-    /// The record of an accepted event.
-    pub fn event(event: AcceptedEvent) -> Result<Self, RecordError> {
-        let (project_id, received_at) = (event.project_id, event.received_at);
-        Ok(Self {
-            project_id,
-            received_at,
-            events: 1,
-            payload: encode(&Payload::Event(event))?,
-        })
-    }
-
-    /// The record of a tally.
-    pub fn tally(tally: Tally) -> Result<Self, RecordError> {
-        let (project_id, received_at) = (tally.project_id, tally.received_at);
-        Ok(Self {
-            project_id,
-            received_at,
-            events: 0,
-            payload: encode(&Payload::Tally(tally))?,
-        })
-    }
-
     /// The payload. Never panics, whatever the bytes.
     pub fn decode(&self) -> Result<Payload, RecordError> {
         match self.payload.split_first() {
@@ -86,8 +72,29 @@ impl Record {
     }
 }
 
-fn encode(payload: &Payload) -> Result<Bytes, RecordError> {
-    let mut bytes = Vec::with_capacity(512);
+/// Appends version byte and postcard of a payload. After an error anything may have been appended.
+pub(crate) fn encode_into(bytes: &mut Vec<u8>, payload: &impl Serialize) -> Result<(), RecordError> {
     bytes.push(VERSION);
-    Ok(postcard::to_extend(payload, bytes)?.into())
+    Ok(postcard::serialize_with_flavor(payload, Appending(bytes))?)
+}
+
+/// Writes to the end of a buffer. Postcard's own way to extend a `Vec` goes byte by byte.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }

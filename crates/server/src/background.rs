@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{Project, Timestamp};
-use queue::Record;
+use queue::Records;
 use store::StoreError;
 use tokio_util::sync::CancellationToken;
 
@@ -93,9 +93,10 @@ async fn flush_tallies(engine: &Engine) {
     if tallies.is_empty() {
         return;
     }
-    let records: Result<Vec<_>, _> = tallies.iter().cloned().map(Record::tally).collect();
-    let outcome = match records {
-        Ok(records) => engine.queue().append(records).await.map_err(|error| error.to_string()),
+    let mut records = Records::default();
+    let encoded = tallies.iter().try_for_each(|tally| records.push_tally(tally));
+    let outcome = match encoded {
+        Ok(()) => engine.queue().append(records).await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = outcome {

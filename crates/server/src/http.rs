@@ -11,23 +11,77 @@ mod reading;
 mod serve;
 mod silence;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
 
-use self::error::ApiError;
+use hyper::body::Incoming;
+
 pub use self::{client::Peer, serve::serve};
-use crate::{config::Role, engine::Engine};
+use self::{error::ApiError, serve::Answer};
+use crate::{config::Role, engine::Engine, metrics::Endpoint};
+
+/// What a process serves.
+#[derive(Clone)]
+pub struct Site {
+    engine: Arc<Engine>,
+    router: Router,
+    /// Whether nothing of the router stands before the ingestion endpoints.
+    takes_events_directly: bool,
+}
+
+impl Site {
+    /// Every route of the roles that this process has.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        let config = &engine.config;
+        Self {
+            takes_events_directly: config.roles.contains(&Role::Api) && config.allowed_hosts.is_empty(),
+            router: router(Arc::clone(&engine)),
+            engine,
+        }
+    }
+
+    /// The ingestion endpoint that a request goes to.
+    fn ingestion(&self, method: &Method, path: &str) -> Option<Endpoint> {
+        if !self.takes_events_directly || method != Method::POST {
+            return None;
+        }
+        let path = path.strip_prefix(self.engine.config.base_path.as_str())?;
+        match path.strip_suffix('/').unwrap_or(path) {
+            INGEST_PATH => Some(Endpoint::Ingest),
+            BATCH_PATH => Some(Endpoint::Batch),
+            _ => None,
+        }
+    }
+}
+
+impl Answer for Site {
+    /// Nearly all requests bring events. They do not go through the router: its look-ups, extensions and boxes cost a single event
+    /// as much as reading its JSON (`docs/performance.md`).
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: Option<IpAddr>) -> Response {
+        match self.ingestion(request.method(), request.uri().path()) {
+            Some(endpoint) => {
+                let peer = peer.map(Peer).unwrap_or_default();
+                ingest::respond(&self.engine, request.map(Body::new), peer, endpoint).await
+            }
+            None => self.router.answer(request, peer).await,
+        }
+    }
+}
+
+const INGEST_PATH: &str = "/api/events/ingest";
+const BATCH_PATH: &str = "/api/events/batch";
 
 /// Every route of the roles that this process has.
-pub fn router(engine: Arc<Engine>) -> Router {
+fn router(engine: Arc<Engine>) -> Router {
     let mut router = Router::new();
     if engine.config.roles.contains(&Role::Api) {
         for (path, handler) in api_routes() {
@@ -61,14 +115,8 @@ type Route = (&'static str, MethodRouter<Arc<Engine>>);
 
 fn api_routes() -> Vec<Route> {
     vec![
-        (
-            "/api/events/ingest",
-            post(ingest::ingest_event).options(ingest::ingest_event),
-        ),
-        (
-            "/api/events/batch",
-            post(ingest::ingest_batch).options(ingest::ingest_batch),
-        ),
+        (INGEST_PATH, post(ingest::ingest_event).options(ingest::ingest_event)),
+        (BATCH_PATH, post(ingest::ingest_batch).options(ingest::ingest_batch)),
         ("/api/events/query", get(reading::events).options(reading::preflight)),
         (
             "/api/events/aggregations/daily",

@@ -30,7 +30,7 @@ struct ProjectState {
     received: i64,
     waiting: i64,
     ended: BTreeMap<Outcome, u64>,
-    /// Accepted events by month (months since year 0), for the quota.
+    /// Events that were accepted, or are about to be, by month (months since year 0), for the quota.
     accepted_by_month: HashMap<i32, i64>,
 }
 
@@ -74,13 +74,33 @@ impl Ledger {
         Self(Mutex::new(state))
     }
 
-    /// Events of `project` are durable in the queue.
-    pub fn accepted(&self, project: ProjectId, count: u64, now: Timestamp) {
+    /// Takes `count` events that are about to be queued from the month's `quota` (`None`: there is none). Nothing is taken when that
+    /// would be over it; the error is how many the month has had.
+    pub fn reserve(&self, project: ProjectId, count: u64, quota: Option<u64>, now: Timestamp) -> Result<(), u64> {
+        let mut state = self.lock();
+        let project = state.projects.entry(project).or_default();
+        let used = project.accepted_by_month.entry(month(now)).or_default();
+        let before = u64::try_from(*used).unwrap_or(0);
+        if quota.is_some_and(|quota| before.saturating_add(count) > quota) {
+            return Err(before);
+        }
+        *used += signed(count);
+        Ok(())
+    }
+
+    /// Undoes [`Self::reserve`] for events that could not be queued.
+    pub fn release(&self, project: ProjectId, count: u64, now: Timestamp) {
+        let mut state = self.lock();
+        let project = state.projects.entry(project).or_default();
+        *project.accepted_by_month.entry(month(now)).or_default() -= signed(count);
+    }
+
+    /// Events of `project` that were reserved are durable in the queue.
+    pub fn accepted(&self, project: ProjectId, count: u64) {
         let mut state = self.lock();
         let project = state.projects.entry(project).or_default();
         project.received += signed(count);
         project.waiting += signed(count);
-        *project.accepted_by_month.entry(month(now)).or_default() += signed(count);
     }
 
     /// Events of `project` ended without being queued. `outcome` is a refusal or [`Outcome::SampledOut`].
@@ -169,16 +189,6 @@ impl Ledger {
                 *unsent.rejected.entry(rejection).or_default() += count;
             }
         }
-    }
-
-    /// Events of `project` accepted in the calendar month (UTC) of `now`.
-    pub fn accepted_in_month(&self, project: ProjectId, now: Timestamp) -> u64 {
-        let state = self.lock();
-        let count = state
-            .projects
-            .get(&project)
-            .and_then(|project| project.accepted_by_month.get(&month(now)));
-        count.copied().unwrap_or(0).try_into().unwrap_or(0)
     }
 
     /// The totals of one project.

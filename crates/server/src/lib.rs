@@ -5,10 +5,12 @@ mod background;
 pub mod config;
 pub mod engine;
 pub mod http;
+mod intake;
 pub mod ledger;
 pub mod limit;
 pub mod metrics;
 pub mod run;
+mod to_the_end;
 pub mod worker;
 
 pub use config::{Role, ServerConfig};

@@ -75,7 +75,7 @@ pub async fn start(engine: Arc<Engine>, mode: Mode) -> Result<Running, StartErro
         running.address = Some(listener.local_addr().map_err(listen)?);
         let serving = http::serve(
             listener,
-            http::router(Arc::clone(&engine)),
+            http::Site::new(Arc::clone(&engine)),
             running.stop.clone(),
             config.shutdown_budget / 2,
         );

@@ -7,12 +7,12 @@ use crc32fast::Hasher;
 use model::{ProjectId, Timestamp};
 use uuid::Uuid;
 
-use crate::Record;
+use crate::records::{HEADER_BYTES, each_mut};
 
 /// Bytes before the first record of a segment.
 pub(super) const SEGMENT_HEADER_BYTES: usize = 64;
 /// Bytes before each payload.
-pub(super) const RECORD_HEADER_BYTES: usize = 56;
+pub(super) const RECORD_HEADER_BYTES: usize = HEADER_BYTES;
 /// Version of the layout of segments.
 const VERSION: u32 = 1;
 const SEGMENT_MAGIC: [u8; 8] = *b"SAQUEUE\n";
@@ -144,27 +144,28 @@ pub(super) struct RecordHeader {
     pub(super) payload_checksum: u32,
 }
 
-/// Bytes of a record on disk.
-pub(super) fn encoded_bytes(record: &Record) -> usize {
-    RECORD_HEADER_BYTES + record.payload.len()
+/// Fills in, in the records of one append, what does not depend on their positions.
+pub(super) fn seal_payloads(seed: Seed, append: &mut [u8], records: usize) {
+    // An append has far fewer records than this.
+    let mut following = u32::try_from(records).unwrap_or(u32::MAX);
+    for record in each_mut(append) {
+        following -= 1;
+        let payload_checksum = seed.checksum(&record[RECORD_HEADER_BYTES..]);
+        record[..4].copy_from_slice(&RECORD_MAGIC);
+        record[44..48].copy_from_slice(&following.to_le_bytes());
+        record[52..56].copy_from_slice(&payload_checksum.to_le_bytes());
+    }
 }
 
-/// Appends a record's bytes. The payload is at most [`model::limits::QUEUE_APPEND_BYTES_MAX`] long: checked by the caller.
-pub(super) fn encode_record(seed: Seed, out: &mut Vec<u8>, position: u64, following: u32, record: &Record) {
-    let start = out.len();
-    let length = u32::try_from(record.payload.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&RECORD_MAGIC);
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&position.to_le_bytes());
-    out.extend_from_slice(record.project_id.0.as_bytes());
-    out.extend_from_slice(&record.received_at.as_micros().to_le_bytes());
-    out.extend_from_slice(&record.events.to_le_bytes());
-    out.extend_from_slice(&following.to_le_bytes());
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&seed.checksum(&record.payload).to_le_bytes());
-    let checksum = seed.checksum(&out[start + 8..]);
-    out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
-    out.extend_from_slice(&record.payload);
+/// Gives sealed records their positions, from `position` on. Returns the position after the last.
+pub(super) fn seal_positions(seed: Seed, records: &mut [u8], mut position: u64) -> u64 {
+    for record in each_mut(records) {
+        record[8..16].copy_from_slice(&position.to_le_bytes());
+        let checksum = seed.checksum(&record[8..RECORD_HEADER_BYTES]);
+        record[4..8].copy_from_slice(&checksum.to_le_bytes());
+        position += 1;
+    }
+    position
 }
 
 /// The header at the start of `bytes`, if there is a sound one.

@@ -3,27 +3,35 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use model::limits;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::format::encoded_bytes;
-use crate::{QueueError, Record};
+use crate::{QueueError, Records};
 
 /// The semaphore counts in these.
 const PERMIT_BYTES: usize = 1024;
 const PERMITS: usize = limits::QUEUE_APPEND_BYTES_IN_FLIGHT_MAX / PERMIT_BYTES;
 
+/// Longest time that a group gathers: what a flush takes.
+const GATHERING_MAX: Duration = Duration::from_micros(200);
+
 /// An append that waits to become durable.
 pub(super) struct Request {
-    pub(super) records: Vec<Record>,
-    pub(super) bytes: usize,
+    pub(super) records: Records,
     permits: u32,
     answer: oneshot::Sender<Result<(), QueueError>>,
 }
 
 impl Request {
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.bytes().len()
+    }
+
     /// Tells the one who waits. He may have gone: the append stands all the same.
     pub(super) fn answer(self, result: Result<(), QueueError>) {
         let _ = self.answer.send(result);
@@ -42,10 +50,10 @@ impl Waiting {
     fn group(&self, bytes_max: usize) -> usize {
         let mut bytes = 0;
         for (taken, request) in self.requests.iter().enumerate() {
-            if taken > 0 && bytes + request.bytes > bytes_max {
+            if taken > 0 && bytes + request.bytes() > bytes_max {
                 return taken;
             }
-            bytes += request.bytes;
+            bytes += request.bytes();
         }
         self.requests.len()
     }
@@ -72,8 +80,8 @@ impl Inbox {
     }
 
     /// Hands records to the writer and waits for its answer. Records handed over are appended even when the caller goes away.
-    pub(super) async fn append(&self, records: Vec<Record>) -> Result<(), QueueError> {
-        let bytes: usize = records.iter().map(encoded_bytes).sum();
+    pub(super) async fn append(&self, records: Records) -> Result<(), QueueError> {
+        let bytes = records.bytes().len();
         if bytes > limits::QUEUE_APPEND_BYTES_MAX {
             return Err(QueueError::Unavailable(format!(
                 "an append of {bytes} bytes is more than the {} that one may have: send fewer events at once",
@@ -95,7 +103,6 @@ impl Inbox {
             }
             waiting.requests.push_back(Request {
                 records,
-                bytes,
                 permits,
                 answer,
             });
@@ -123,13 +130,30 @@ impl Inbox {
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.writer_sleeps = false;
-        // No wait for more to gather: a flush gathers those that come while it runs (measured, `docs/decisions/queue.md`).
+        drop(waiting);
+        let mut waiting = self.gathered();
         let taken = waiting.group(bytes_max);
         let group: Vec<Request> = waiting.requests.drain(..taken).collect();
         drop(waiting);
         let permits: usize = group.iter().map(|request| request.permits as usize).sum();
         self.room.add_permits(permits);
         Some(group)
+    }
+
+    /// Lets others run who are about to append, as long as more comes of it: a flush costs as much for two appends as for fifty.
+    /// On an idle machine that is no wait at all, and no timer is needed (measured, `docs/decisions/queue.md`).
+    fn gathered(&self) -> MutexGuard<'_, Waiting> {
+        let begin = Instant::now();
+        let mut seen = 0;
+        loop {
+            let waiting = self.lock();
+            if waiting.requests.len() == seen || begin.elapsed() > GATHERING_MAX {
+                return waiting;
+            }
+            seen = waiting.requests.len();
+            drop(waiting);
+            thread::yield_now();
+        }
     }
 
     /// Refuses further appends; those that wait are still taken.

@@ -84,13 +84,13 @@ use uuid::Uuid;
 
 use self::{
     files::{DirectoryLock, FileSystem, SystemFiles},
-    format::{SEGMENT_HEADER_BYTES, Seed},
+    format::{SEGMENT_HEADER_BYTES, Seed, seal_payloads},
     inbox::Inbox,
     shared::{Keeper, Shared, Wanted, Written, lock},
     state::{State, Taken},
     writer::Writer,
 };
-use crate::{DeadLetter, Delivery, EventQueue, Position, QueueError, QueueStatus, Record};
+use crate::{DeadLetter, Delivery, EventQueue, Position, QueueError, QueueStatus, Records};
 
 /// A queue must be able to fill one segment while others are emptied.
 const SEGMENTS_MIN: u64 = 4;
@@ -288,10 +288,13 @@ impl EventQueue for EmbeddedQueue {
         self.shared.id
     }
 
-    async fn append(&self, records: Vec<Record>) -> Result<(), QueueError> {
+    async fn append(&self, mut records: Records) -> Result<(), QueueError> {
         if records.is_empty() {
             return Ok(());
         }
+        // Here and not in the writer: the checksums of appends that wait at the same time are made at the same time.
+        let count = records.len();
+        seal_payloads(self.shared.seed, records.bytes_mut(), count);
         self.shared.inbox.append(records).await
     }
 

@@ -8,8 +8,8 @@ use std::{
 use model::Timestamp;
 use tokio::time::Instant;
 
-use super::{format::encoded_bytes, segment::Segment};
-use crate::{Delivery, Position, QueueStatus, Record};
+use super::{format::RECORD_HEADER_BYTES, segment::Segment};
+use crate::{Delivery, Position, QueueStatus, Record, Records};
 
 /// What a record in memory costs beside its payload.
 const RECORD_OVERHEAD_BYTES: usize = 128;
@@ -81,29 +81,36 @@ impl State {
     }
 
     /// Takes in records that have just become durable at the end of the last segment.
-    pub(super) fn publish(&mut self, records: Vec<Record>) {
+    pub(super) fn publish(&mut self, records: Records) {
         let Some(segment) = self.segments.back_mut() else {
             return;
         };
-        for record in records {
-            let position = self.next_position;
-            let cursor = Cursor {
-                segment: segment.base,
-                offset: segment.bytes,
-                position,
-            };
-            self.next_position += 1;
-            segment.end = self.next_position;
-            segment.bytes += encoded_bytes(&record) as u64;
+        let first_position = self.next_position;
+        let mut cursor = Cursor {
+            segment: segment.base,
+            offset: segment.bytes,
+            position: first_position,
+        };
+        let mut kept = 0;
+        for record in records.iter() {
             segment.add_waiting(record.project_id, record.events);
             if self.unread.is_none() {
                 if self.front_bytes < self.front_bytes_max {
-                    self.front_bytes += memory_bytes(&record);
-                    self.front.push_back((position, record));
+                    self.front_bytes += record.payload.len() + RECORD_OVERHEAD_BYTES;
+                    kept += 1;
                 } else {
                     self.unread = Some(cursor);
                 }
             }
+            cursor.offset += (RECORD_HEADER_BYTES + record.payload.len()) as u64;
+            cursor.position += 1;
+        }
+        segment.bytes = cursor.offset;
+        segment.end = cursor.position;
+        self.next_position = cursor.position;
+        if kept > 0 {
+            self.front
+                .extend((first_position..).zip(records.into_iter().take(kept)));
         }
     }
 

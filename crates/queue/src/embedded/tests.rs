@@ -4,9 +4,10 @@ use model::{ProjectId, Timestamp};
 use uuid::Uuid;
 
 use super::format::{
-    HeaderError, Item, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, Seed, SegmentHeader, Walk, encode_record,
+    HeaderError, Item, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, Seed, SegmentHeader, Walk, seal_payloads,
+    seal_positions,
 };
-use crate::Record;
+use crate::{Record, Records};
 
 const QUEUE: Uuid = Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 
@@ -17,6 +18,15 @@ fn record(payload: &'static [u8]) -> Record {
         events: 1,
         payload: payload.into(),
     }
+}
+
+/// The bytes of one append.
+fn encoded(records: &[Record], first_position: u64) -> Vec<u8> {
+    let mut append = Records::from(records);
+    seal_payloads(Seed::of(QUEUE), append.bytes_mut(), records.len());
+    let next = seal_positions(Seed::of(QUEUE), append.bytes_mut(), first_position);
+    assert_eq!(next, first_position + records.len() as u64);
+    append.bytes().to_vec()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -45,9 +55,9 @@ fn a_segment_header_has_these_bytes() {
 
 #[test]
 fn a_record_has_these_bytes() {
-    let mut bytes = Vec::new();
-    encode_record(Seed::of(QUEUE), &mut bytes, 7, 2, &record(b"payload"));
-    assert_eq!(bytes.len(), RECORD_HEADER_BYTES + 7);
+    let mut bytes = encoded(&[record(b"payload"), record(b""), record(b"x")], 7);
+    assert_eq!(bytes.len(), 3 * RECORD_HEADER_BYTES + 8);
+    bytes.truncate(RECORD_HEADER_BYTES + 7);
     assert_eq!(
         hex(&bytes),
         "f1536152e7cb1a2707000000000000000102030405060708090a0b0c0d0e0f1000401e18240a0600\
@@ -60,7 +70,7 @@ fn a_walk_tells_what_it_meets() {
     let seed = Seed::of(QUEUE);
     let mut bytes = Vec::new();
     for position in 5..9 {
-        encode_record(seed, &mut bytes, position, 0, &record(b"0123456789"));
+        bytes.extend(encoded(&[record(b"0123456789")], position));
     }
     let one = bytes.len() / 4;
     // The second record's header is damaged, the last one is cut.

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use super::{
-    format::{SEGMENT_HEADER_BYTES, SegmentHeader, encode_record},
+    format::{SEGMENT_HEADER_BYTES, SegmentHeader, seal_positions},
     inbox::Request,
     segment::Segment,
     shared::{Shared, lock},
@@ -13,11 +13,18 @@ use crate::QueueError;
 /// Share of a segment that one group may fill, so that a new segment wastes little of the last.
 const GROUPS_PER_SEGMENT_MIN: u64 = 8;
 
+/// Zeros written at once ahead of the records: every hundredth flush of small appends takes half a millisecond longer.
+const ZEROS_BYTES: usize = 1024 * 1024;
+/// A group of this share of [`ZEROS_BYTES`] brings no zeros along.
+const LARGE_GROUP_SHARE: usize = 8;
+
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     /// The last segment takes appends. Not so at the start, and after a failure: its end can no longer be trusted.
     usable: bool,
+    /// Up to here the last segment's bytes have been written, as records or as zeros.
+    written_end: u64,
     buffer: Vec<u8>,
 }
 
@@ -51,6 +58,7 @@ impl Writer {
         Self {
             shared,
             usable: false,
+            written_end: 0,
             buffer: Vec::new(),
         }
     }
@@ -77,7 +85,7 @@ impl Writer {
 
     /// Makes the group durable behind the last record.
     fn write(&mut self, group: &[Request]) -> Result<(), Refusal> {
-        let bytes: usize = group.iter().map(|request| request.bytes).sum();
+        let bytes: usize = group.iter().map(Request::bytes).sum();
         let has_room = {
             let state = lock(&self.shared.state);
             let last = state.segments.back();
@@ -86,7 +94,7 @@ impl Writer {
         if !has_room {
             self.roll(bytes as u64)?;
         }
-        let (file, offset, mut position) = {
+        let (file, offset, first_position) = {
             let state = lock(&self.shared.state);
             let Some(last) = state.segments.back() else {
                 return Err(Refusal::Unavailable("it has no segment".to_owned()));
@@ -95,19 +103,38 @@ impl Writer {
         };
         self.buffer.reserve(bytes);
         for request in group {
-            let mut following = u32::try_from(request.records.len()).unwrap_or(u32::MAX);
-            for record in &request.records {
-                following -= 1;
-                encode_record(self.shared.seed, &mut self.buffer, position, following, record);
-                position += 1;
-            }
+            self.buffer.extend_from_slice(request.records.bytes());
         }
+        let next_position = seal_positions(self.shared.seed, &mut self.buffer, first_position);
+        self.add_zeros(offset);
         let written = file.write_all_at(&self.buffer, offset).and_then(|()| file.sync());
         written.map_err(|error| {
-            self.give_up_segment(position);
+            self.give_up_segment(next_position);
             tracing::error!(%error, "queue segment failed; the next append goes to a new one");
             refusal("writing a segment", &error)
         })
+    }
+
+    /// Adds zeros for the flushes to come. The first write to reserved space changes the file's metadata, and a flush that has to
+    /// write those too takes 170 instead of 105 µs, in which eight threads run instead of five. So a small group that meets such space
+    /// writes a stretch of it at once. A large one would only write everything twice.
+    fn add_zeros(&mut self, offset: u64) {
+        let end = offset + self.buffer.len() as u64;
+        if end <= self.written_end {
+            return;
+        }
+        self.written_end = end;
+        if self.buffer.len() >= ZEROS_BYTES / LARGE_GROUP_SHARE {
+            return;
+        }
+        let reserved = lock(&self.shared.state)
+            .segments
+            .back()
+            .map_or(end, |last| last.reserved);
+        let room = usize::try_from(reserved.saturating_sub(end)).unwrap_or(ZEROS_BYTES);
+        let zeros = ZEROS_BYTES.min(room);
+        self.buffer.resize(self.buffer.len() + zeros, 0);
+        self.written_end += zeros as u64;
     }
 
     /// Makes the group known, then tells those who wait.
@@ -171,6 +198,7 @@ impl Writer {
         if let Some(last) = state.segments.back_mut() {
             last.trim();
         }
+        self.written_end = segment.bytes;
         state.segments.push_back(segment);
         self.usable = true;
         Ok(())

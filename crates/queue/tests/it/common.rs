@@ -63,7 +63,7 @@ pub fn number_of(record: &Record) -> usize {
 pub async fn fill(queue: &EmbeddedQueue, numbers: std::ops::Range<usize>, payload_bytes: usize) {
     let all: Vec<Record> = numbers.map(|number| record(number, payload_bytes)).collect();
     for append in all.chunks(3) {
-        queue.append(append.to_vec()).await.unwrap();
+        queue.append(append.into()).await.unwrap();
     }
 }
 

@@ -38,7 +38,7 @@ async fn outcome(files: &SimulatedFiles) -> (Vec<usize>, u64) {
     let told = queue.status().await.unwrap().damaged_records;
     let positions: Vec<_> = deliveries.iter().map(|delivery| delivery.position).collect();
     queue.acknowledge(&positions).await.unwrap();
-    queue.append(vec![record(RECORDS, PAYLOAD_BYTES)]).await.unwrap();
+    queue.append(record(RECORDS, PAYLOAD_BYTES).into()).await.unwrap();
     assert_eq!(read_numbers(&queue).await, [RECORDS], "goes on after damage");
     drop(queue);
     assert_eq!(
@@ -183,7 +183,7 @@ async fn a_damaged_last_record_is_not_taken_for_a_torn_one() {
     let files = SimulatedFiles::default();
     let queue = open(&files);
     // Ends in zeros, as a torn write does, but in the middle of a sector.
-    queue.append(vec![record(3, 20)]).await.unwrap();
+    queue.append(record(3, 20).into()).await.unwrap();
     let killed = files.copy();
     change(&killed, &killed.paths(".segment")[0].clone(), |content| {
         content[SEGMENT_HEADER_BYTES + 56] ^= 1;
@@ -281,7 +281,7 @@ async fn bytes_of_a_client_never_pass_for_a_record() {
         events: 1,
         payload: forged.into(),
     };
-    queue.append(vec![carrier]).await.unwrap();
+    queue.append(carrier.into()).await.unwrap();
     fill(&queue, 1..3, PAYLOAD_BYTES).await;
     drop(queue);
     change(&files, &files.paths(".segment")[0].clone(), |content| {

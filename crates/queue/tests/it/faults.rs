@@ -79,7 +79,7 @@ async fn what_a_start_delivers_is_on_the_medium() {
     let queue = open(&files);
     fill(&queue, 0..3, 100).await;
     files.inject(fault(Call::Sync, ".segment"));
-    queue.append(vec![record(3, 100)]).await.unwrap_err();
+    queue.append(record(3, 100).into()).await.unwrap_err();
     // Killed: the kernel still has what the failed flush left, and the next process finds it.
     let killed = files.copy();
     let queue = open(&killed);
@@ -106,7 +106,7 @@ async fn a_full_disk_refuses_until_there_is_room() {
     });
     let mut kept = 3;
     let refusal = loop {
-        match queue.append(vec![record(kept, 400)]).await {
+        match queue.append(record(kept, 400).into()).await {
             Ok(()) => kept += 1,
             Err(error) => break error,
         }
@@ -117,11 +117,11 @@ async fn a_full_disk_refuses_until_there_is_room() {
         "{refusal}"
     );
     assert!(
-        matches!(queue.append(vec![record(99, 400)]).await, Err(QueueError::Full(_))),
+        matches!(queue.append(record(99, 400).into()).await, Err(QueueError::Full(_))),
         "still full"
     );
     files.heal();
-    queue.append(vec![record(kept, 400)]).await.unwrap();
+    queue.append(record(kept, 400).into()).await.unwrap();
     assert_eq!(read_numbers(&queue).await, (0..=kept).collect::<Vec<_>>());
 }
 
@@ -136,7 +136,7 @@ async fn the_store_keeps_its_share_of_the_disk() {
     let queue = try_open(&files, options).unwrap();
     let mut kept = 0;
     let refusal = loop {
-        match queue.append(vec![record(kept, 400)]).await {
+        match queue.append(record(kept, 400).into()).await {
             Ok(()) => kept += 1,
             Err(error) => break error,
         }
@@ -147,7 +147,7 @@ async fn the_store_keeps_its_share_of_the_disk() {
         "{refusal}"
     );
     files.set_disk_bytes(Some(128 * 1024));
-    queue.append(vec![record(kept, 400)]).await.unwrap();
+    queue.append(record(kept, 400).into()).await.unwrap();
     assert_eq!(read_numbers(&queue).await.len(), kept + 1);
 }
 
@@ -163,10 +163,13 @@ async fn a_segment_that_cannot_be_made_refuses_the_append_alone() {
         let queue = open(&files);
         files.inject(fault(call, name));
         assert!(
-            matches!(queue.append(vec![record(0, 10)]).await, Err(QueueError::Unavailable(_))),
+            matches!(
+                queue.append(record(0, 10).into()).await,
+                Err(QueueError::Unavailable(_))
+            ),
             "{call:?}"
         );
-        queue.append(vec![record(1, 10)]).await.unwrap();
+        queue.append(record(1, 10).into()).await.unwrap();
         assert_eq!(read_numbers(&queue).await, [1]);
         let cut = files.after_power_cut(|_| 0);
         let queue = open(&cut);
@@ -181,7 +184,7 @@ async fn an_append_too_large_is_refused_and_a_large_one_gets_a_segment_of_its_si
     fill(&queue, 0..1, 20_000).await;
     fill(&queue, 1..2, 10).await;
     assert_eq!(read_numbers(&queue).await, [0, 1]);
-    let refusal = queue.append(vec![record(2, 64 * 1024 * 1024)]).await.unwrap_err();
+    let refusal = queue.append(record(2, 64 * 1024 * 1024).into()).await.unwrap_err();
     assert!(refusal.to_string().contains("send fewer events at once"), "{refusal}");
 }
 

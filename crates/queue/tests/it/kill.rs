@@ -33,7 +33,7 @@ async fn child() {
         tokio::spawn(async move {
             for index in 0.. {
                 let number = first + index * 4 + lane;
-                queue.append(vec![record(number, 200)]).await.unwrap();
+                queue.append(record(number, 200).into()).await.unwrap();
                 println!("durable {number}");
             }
         });

@@ -1,13 +1,16 @@
 //! Payloads as bytes.
 
 use model::{Rejection, Tally};
-use queue::{Payload, Record, RecordError};
-use testkit::build::{accepted_event, instant, project};
+use queue::{Payload, RecordError};
+use testkit::{
+    build::{accepted_event, instant, project},
+    suites::queue::{event_record, tally_record},
+};
 
 #[test]
 fn a_payload_comes_back_as_it_was() {
     let event = accepted_event(project(1), 7);
-    let record = Record::event(event.clone()).unwrap();
+    let record = event_record(&event);
     assert_eq!(
         (record.project_id, record.received_at, record.events),
         (project(1), event.received_at, 1)
@@ -20,7 +23,7 @@ fn a_payload_comes_back_as_it_was() {
         sampled_out: 3,
         rejected: vec![(Rejection::RateLimited, 4)],
     };
-    let record = Record::tally(tally.clone()).unwrap();
+    let record = tally_record(&tally);
     assert_eq!(
         (record.project_id, record.received_at, record.events),
         (project(2), tally.received_at, 0)
@@ -30,7 +33,7 @@ fn a_payload_comes_back_as_it_was() {
 
 #[test]
 fn bytes_that_are_no_payload_are_refused_each_with_its_reason() {
-    let mut record = Record::event(accepted_event(project(1), 7)).unwrap();
+    let mut record = event_record(&accepted_event(project(1), 7));
     let sound = record.payload.clone();
     record.payload = sound.slice(..sound.len() / 2);
     assert!(matches!(record.decode(), Err(RecordError::Malformed(_))));

@@ -11,7 +11,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use model::{ProjectId, limits};
-use queue::Record;
+use queue::Records;
 use serde::Deserialize;
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
         StatusReport,
     },
 };
-use crate::{background, engine::Engine, worker::Worker};
+use crate::{background, engine::Engine, intake, to_the_end::to_the_end, worker::Worker};
 
 /// Every route of the admin socket. Who can connect may do everything: the socket's file mode is the lock.
 pub fn router(engine: Arc<Engine>) -> Router {
@@ -88,13 +88,13 @@ async fn import(
     let scope = engine.directory.operator_sender(query.project).ok_or_else(missing)?;
     let now = engine.clock().now();
     let mut report = ImportReport::default();
-    let mut records = Vec::new();
+    let mut records = Records::default();
     for (index, line) in ingest::decode_import(&body, scope.project_id(), now)?
         .into_iter()
         .enumerate()
     {
         match line {
-            Ok(event) => records.push(Record::event(event)?),
+            Ok(event) => records.push_event(&event)?,
             Err(fields) => report.rejected.push(ImportRejection {
                 index,
                 error: fields.to_line(),
@@ -103,8 +103,8 @@ async fn import(
     }
     report.accepted = records.len() as u64;
     if !records.is_empty() {
-        engine.queue().append(records).await?;
-        engine.ledger.accepted(scope.project_id(), report.accepted, now);
+        // No quota: the operator knows what he imports.
+        intake::make_durable(&engine, scope.project_id(), records, None, now).await?;
     }
     Ok(Json(report))
 }
@@ -115,9 +115,8 @@ async fn process(
     Json(request): Json<ProcessRequest>,
 ) -> Result<Json<ProcessReport>, Failure> {
     let batch_events = request.batch_size.unwrap_or(limits::STORE_BATCH_EVENTS_MAX);
-    let report = Worker::new(Arc::clone(&engine), batch_events)
-        .process(request.max_batches)
-        .await?;
+    let worker = Worker::new(engine, batch_events);
+    let report = to_the_end(worker.process(request.max_batches)).await?;
     Ok(Json(report))
 }
 

@@ -13,8 +13,7 @@ use axum::{
 };
 use hyper::body::Body as _;
 use ingest::{Candidate, RawRequest, RequestContext};
-use model::{Outcome, Rejection, limits};
-use queue::Record;
+use model::{Outcome, Rejection, Timestamp, limits};
 use serde::Serialize;
 use store::access::IngestScope;
 use tokio::time::Instant;
@@ -27,7 +26,12 @@ use super::{
     cors,
     error::{ApiError, ErrorBody},
 };
-use crate::{engine::Engine, limit::LimitKey, metrics::Endpoint};
+use crate::{
+    engine::Engine,
+    intake::{self, IntakeError},
+    limit::LimitKey,
+    metrics::Endpoint,
+};
 
 /// Larger bodies take milliseconds to decode: other connections of the thread move on meanwhile.
 const DECODED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
@@ -70,8 +74,7 @@ pub struct BatchAccepted {
     security(("public_key" = [])),
 )]
 pub async fn ingest_event(State(engine): State<Arc<Engine>>, request: Request) -> Response {
-    // A pointer instead of some kilobytes through every layer that hands the future on.
-    Box::pin(respond(engine, request, Endpoint::Ingest)).await
+    routed(&engine, request, Endpoint::Ingest).await
 }
 
 /// Send up to 10,000 events.
@@ -90,16 +93,24 @@ pub async fn ingest_event(State(engine): State<Arc<Engine>>, request: Request) -
     security(("public_key" = [])),
 )]
 pub async fn ingest_batch(State(engine): State<Arc<Engine>>, request: Request) -> Response {
-    Box::pin(respond(engine, request, Endpoint::Batch)).await
+    routed(&engine, request, Endpoint::Batch).await
 }
 
-async fn respond(engine: Arc<Engine>, request: Request, endpoint: Endpoint) -> Response {
+/// A request that came through the router.
+async fn routed(engine: &Arc<Engine>, request: Request, endpoint: Endpoint) -> Response {
+    if request.method() == Method::OPTIONS {
+        return cors::preflight(request.headers());
+    }
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    // A pointer instead of some kilobytes through every layer that hands the future on.
+    Box::pin(respond(engine, request, peer, endpoint)).await
+}
+
+/// Answers a POST of events that came from `peer`.
+pub async fn respond(engine: &Arc<Engine>, request: Request, peer: Peer, endpoint: Endpoint) -> Response {
     let started = Instant::now();
     let (parts, mut body) = request.into_parts();
-    if parts.method == Method::OPTIONS {
-        return cors::preflight(&parts.headers);
-    }
-    let call = Call::new(&engine, &parts, endpoint);
+    let call = Call::new(engine, &parts, peer, endpoint);
     let outcome = call.answer(&mut body).await;
     if outcome.is_err() && !body.is_end_stream() {
         discard(body).await;
@@ -113,7 +124,7 @@ async fn respond(engine: Arc<Engine>, request: Request, endpoint: Endpoint) -> R
 
 /// One request on its way.
 struct Call<'a> {
-    engine: &'a Engine,
+    engine: &'a Arc<Engine>,
     headers: &'a HeaderMap,
     query: Option<&'a str>,
     endpoint: Endpoint,
@@ -122,8 +133,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(engine: &'a Engine, parts: &'a axum::http::request::Parts, endpoint: Endpoint) -> Self {
-        let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
+    fn new(engine: &'a Arc<Engine>, parts: &'a axum::http::request::Parts, peer: Peer, endpoint: Endpoint) -> Self {
         let trusted = &engine.config.trusted_proxies;
         Self {
             engine,
@@ -163,10 +173,12 @@ impl<'a> Call<'a> {
             content_encoding: client::header_text(self.headers, &header::CONTENT_ENCODING),
             body: body.bytes.clone(),
         };
-        let candidates = if request.body.len() > DECODED_IN_PLACE_BYTES_MAX {
-            tokio::task::block_in_place(|| ingest::decode(&request, &context))?
-        } else {
+        // How large an encoded body really is shows only when it is decoded.
+        let is_small = request.body.len() <= DECODED_IN_PLACE_BYTES_MAX && request.content_encoding.is_none();
+        let candidates = if is_small {
             ingest::decode(&request, &context)?
+        } else {
+            tokio::task::block_in_place(|| ingest::decode(&request, &context))?
         };
         let mut response = self.take(&scope, candidates, &context).await?;
         if let Some(cookie) = cookie.filter(|cookie| cookie.is_new) {
@@ -182,65 +194,52 @@ impl<'a> Call<'a> {
         candidates: Vec<Candidate>,
         context: &RequestContext<'_>,
     ) -> Result<Response, ApiError> {
-        let (engine, project, now) = (self.engine, scope.project_id(), context.received_at);
+        let (engine, project, now) = (self.engine, scope.project(), context.received_at);
         let total = candidates.len() as u64;
-        if let Err((rejection, error)) = self.check_limits(scope, total, context).await {
-            engine.ledger.ended(project, Outcome::Rejected(rejection), total, now);
+        if let Err(error) = self.check_rate(scope, total).await {
+            let rejection = Rejection::RateLimited;
+            engine
+                .ledger
+                .ended(project.id, Outcome::Rejected(rejection), total, now);
             return Err(error);
         }
         let admission = Admission::judge(engine, scope, candidates, now).await;
-        admission.count_refused(&engine.ledger, project, now);
+        admission.count_refused(&engine.ledger, project.id, now);
         let accepted = admission.accepted.len();
         if accepted > 0 {
-            let records: Result<Vec<Record>, _> = admission.accepted.into_iter().map(Record::event).collect();
-            let appended = match records {
-                Ok(records) => engine.queue().append(records).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(cause) = appended {
-                tracing::warn!(cause, "events could not be made durable");
-                engine
-                    .ledger
-                    .ended(project, Outcome::Rejected(Rejection::NotDurable), accepted as u64, now);
-                let error = "The event cannot be made durable right now and was not taken: send it again.";
-                return Err(ApiError::unavailable("not_durable", error));
-            }
-            engine.ledger.accepted(project, accepted as u64, now);
+            let quota = project.monthly_event_quota;
+            intake::make_durable(engine, project.id, admission.accepted, quota, now)
+                .await
+                .map_err(|error| not_taken(&error, now))?;
         }
         answer(self.endpoint, accepted, admission.sampled, admission.rejected)
     }
 
-    async fn check_limits(
-        &self,
-        scope: &IngestScope,
-        events: u64,
-        context: &RequestContext<'_>,
-    ) -> Result<(), (Rejection, ApiError)> {
+    async fn check_rate(&self, scope: &IngestScope, events: u64) -> Result<(), ApiError> {
         let project = scope.project();
-        if let Some(quota) = project.monthly_event_quota {
-            let now = context.received_at;
-            let used = self.engine.ledger.accepted_in_month(project.id, now);
-            if used + events > quota {
-                let resets_at = crate::background::next_month(now);
-                return Err((
-                    Rejection::QuotaExceeded,
-                    ApiError::quota_exceeded(quota, used, resets_at, now),
-                ));
-            }
-        }
         let Some(limit) = project.rate_limit_per_minute else {
             return Ok(());
         };
         let cost = u32::try_from(events).unwrap_or(u32::MAX);
-        let decision = self
-            .engine
-            .limiter()
-            .check(LimitKey::Project(project.id), limit, cost)
-            .await;
+        let key = LimitKey::Project(project.id);
+        let decision = self.engine.limiter().check(key, limit, cost).await;
         if decision.allowed {
             Ok(())
         } else {
-            Err((Rejection::RateLimited, ApiError::rate_limited("project", &decision)))
+            Err(ApiError::rate_limited("project", &decision))
+        }
+    }
+}
+
+fn not_taken(error: &IntakeError, now: Timestamp) -> ApiError {
+    match error {
+        IntakeError::QuotaExceeded { quota, used } => {
+            ApiError::quota_exceeded(*quota, *used, crate::background::next_month(now), now)
+        }
+        IntakeError::NotDurable(cause) => {
+            tracing::warn!(%cause, "events could not be made durable");
+            let error = "The event cannot be made durable right now and was not taken: send it again.";
+            ApiError::unavailable("not_durable", error)
         }
     }
 }
@@ -278,6 +277,10 @@ fn answer(
 
 /// The answer when no event of a request is good: that of the single event, or the list of all of the batch.
 fn refusal(endpoint: Endpoint, mut rejected: Vec<RejectedEvent>) -> ApiError {
+    if let Some(limited) = RejectedEvent::last_to_be_let_in(&mut rejected) {
+        // Sent again later some may pass: an error that clients retry.
+        return limited.into_error();
+    }
     match (endpoint, rejected.len()) {
         (Endpoint::Ingest | Endpoint::Reading, 1) => rejected.remove(0).into_error(),
         _ => {

@@ -1,8 +1,13 @@
 //! Accepts connections and serves them until told to stop.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, UnixListener};
@@ -46,8 +51,25 @@ impl Listener for UnixListener {
     }
 }
 
-/// Serves `router` until `stop`; then refuses new connections and waits for open requests, at most `drain_budget`.
-pub async fn serve(listener: impl Listener, router: Router, stop: CancellationToken, drain_budget: Duration) {
+/// Answers requests.
+pub trait Answer: Clone + Send + Sync + 'static {
+    /// The answer to a request that came from `peer`, where it has an address.
+    fn answer(&self, request: hyper::Request<Incoming>, peer: Option<IpAddr>) -> impl Future<Output = Response> + Send;
+}
+
+impl Answer for Router {
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: Option<IpAddr>) -> Response {
+        let mut request = request.map(Body::new);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        let Ok(response) = self.clone().oneshot(request).await;
+        response
+    }
+}
+
+/// Serves `site` until `stop`; then refuses new connections and waits for open requests, at most `drain_budget`.
+pub async fn serve(listener: impl Listener, site: impl Answer, stop: CancellationToken, drain_budget: Duration) {
     let graceful = GracefulShutdown::new();
     let mut http = hyper::server::conn::http1::Builder::new();
     http.pipeline_flush(true);
@@ -64,12 +86,12 @@ pub async fn serve(listener: impl Listener, router: Router, stop: CancellationTo
                 continue;
             }
         };
-        let router = router.clone();
+        let site = site.clone();
         let progress = Progress::default();
         let watched = Watched::new(connection, progress.clone());
         let service = {
             let progress = progress.clone();
-            service_fn(move |request| answer(router.clone(), request, peer, progress.clone()))
+            service_fn(move |request| answer(site.clone(), request, peer, progress.clone()))
         };
         let connection = graceful.watch(http.serve_connection(watched, service));
         // On the admin socket the operator may take his time: an export into a pager pauses for as long as somebody reads.
@@ -98,17 +120,13 @@ pub async fn serve(listener: impl Listener, router: Router, stop: CancellationTo
 }
 
 async fn answer(
-    router: Router,
+    site: impl Answer,
     request: hyper::Request<Incoming>,
     peer: Option<SocketAddr>,
     progress: Progress,
-) -> Result<axum::response::Response, Infallible> {
+) -> Result<Response, Infallible> {
     progress.answering();
-    let mut request: Request = request.map(Body::new);
-    if let Some(peer) = peer {
-        request.extensions_mut().insert(Peer(peer.ip()));
-    }
-    let answered = router.oneshot(request).await;
+    let response = site.answer(request, peer.map(|peer| peer.ip())).await;
     progress.answered();
-    answered
+    Ok(response)
 }

@@ -9,6 +9,11 @@ fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
+/// How many events the month has had.
+fn used(ledger: &Ledger, now: Timestamp) -> u64 {
+    ledger.reserve(PROJECT, 1_000_000, Some(0), now).expect_err("over it")
+}
+
 fn balanced(ledger: &Ledger) -> LedgerTotals {
     let totals = ledger.totals(PROJECT);
     assert_eq!(totals.received, totals.accounted(), "{totals:?}");
@@ -19,7 +24,7 @@ fn balanced(ledger: &Ledger) -> LedgerTotals {
 fn holds_after_every_step_in_any_order() {
     let now = at("2026-03-01T00:00:00Z");
     let ledger = Ledger::default();
-    ledger.accepted(PROJECT, 5, now);
+    ledger.accepted(PROJECT, 5);
     assert_eq!(balanced(&ledger).waiting, 5);
     ledger.ended(PROJECT, Outcome::Rejected(Rejection::InvalidEvent), 2, now);
     ledger.ended(PROJECT, Outcome::SampledOut, 3, now);
@@ -44,7 +49,7 @@ fn holds_while_the_worker_is_ahead_of_the_http_side() {
     let ledger = Ledger::default();
     ledger.finished(PROJECT, Some(Outcome::Stored), 2, now);
     assert_eq!(balanced(&ledger).received, 2);
-    ledger.accepted(PROJECT, 2, now);
+    ledger.accepted(PROJECT, 2);
     assert_eq!(balanced(&ledger).received, 2);
     assert_eq!(ledger.waiting(), 0);
 }
@@ -74,18 +79,22 @@ fn starts_from_store_and_queue_and_does_not_count_redelivered_events_twice() {
     ledger.finished(PROJECT, Some(Outcome::Stored), 1, now);
     let totals = balanced(&ledger);
     assert_eq!((totals.received, totals.stored, totals.waiting), (12, 11, 0));
-    assert_eq!(ledger.accepted_in_month(PROJECT, now), 11);
+    assert_eq!(used(&ledger, now), 11);
 }
 
 #[test]
 fn the_quota_counts_a_calendar_month_and_no_duplicates() {
     let (january, february) = (at("2026-01-31T23:59:59Z"), at("2026-02-01T00:00:00Z"));
     let ledger = Ledger::default();
-    ledger.accepted(PROJECT, 7, january);
-    ledger.accepted(PROJECT, 2, february);
+    assert_eq!(ledger.reserve(PROJECT, 7, Some(7), january), Ok(()));
+    assert_eq!(ledger.reserve(PROJECT, 1, Some(7), january), Err(7));
+    assert_eq!(ledger.reserve(PROJECT, 2, None, february), Ok(()));
     ledger.finished(PROJECT, Some(Outcome::Duplicate), 1, january);
-    assert_eq!(ledger.accepted_in_month(PROJECT, january), 6);
-    assert_eq!(ledger.accepted_in_month(PROJECT, february), 2);
+    assert_eq!((used(&ledger, january), used(&ledger, february)), (6, 2));
+    // What could not be queued does not count.
+    assert_eq!(ledger.reserve(PROJECT, 1, Some(7), january), Ok(()));
+    ledger.release(PROJECT, 1, january);
+    assert_eq!(used(&ledger, january), 6);
 }
 
 #[test]

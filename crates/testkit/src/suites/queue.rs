@@ -10,10 +10,11 @@ use std::{
 };
 
 use model::Tally;
-use queue::{Position, QueueError, QueueStatus, Record};
+use queue::{Position, QueueError, QueueStatus, Record, Records};
 
 pub use self::harness::{
-    Harness, MOMENT, PATIENCE, SMALL_BYTES, assert_nothing_comes, contents, positions, read_exactly, record, records,
+    Harness, MOMENT, PATIENCE, SMALL_BYTES, assert_nothing_comes, contents, event_record, positions, read_exactly,
+    record, records, tally_record,
 };
 use crate::build;
 
@@ -69,12 +70,9 @@ pub async fn records_come_whole_and_in_order(harness: &dyn Harness) {
         rejected: Vec::new(),
     };
     let mut expected = records(0..10);
-    queue.append(expected.clone()).await.expect("append");
-    let second = vec![
-        Record::tally(tally).expect("tally encodes"),
-        record(build::project(3), 99),
-    ];
-    queue.append(second.clone()).await.expect("append");
+    queue.append(expected.clone().into()).await.expect("append");
+    let second = vec![tally_record(&tally), record(build::project(3), 99)];
+    queue.append(second.clone().into()).await.expect("append");
     expected.extend(second);
 
     let first_part = queue.read(7, PATIENCE).await.expect("read");
@@ -88,7 +86,7 @@ pub async fn records_come_whole_and_in_order(harness: &dyn Harness) {
 
 pub async fn an_empty_append_is_nothing(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(Vec::new()).await.expect("append");
+    queue.append(Records::default()).await.expect("append");
     assert_eq!(queue.status().await.expect("status").waiting, 0);
     assert!(queue.read(0, PATIENCE).await.expect("read").is_empty());
     assert_nothing_comes(&*queue).await;
@@ -102,7 +100,7 @@ pub async fn reading_waits_for_the_first_record(harness: &dyn Harness) {
     });
     // Whether the reader waits already does not matter: both orders must work, and over many runs both happen.
     tokio::task::yield_now().await;
-    queue.append(records(0..1)).await.expect("append");
+    queue.append(records(0..1).into()).await.expect("append");
     assert_eq!(contents(&reader.await.expect("reader")), records(0..1));
 }
 
@@ -116,7 +114,7 @@ pub async fn reading_an_empty_queue_ends_with_its_wait(harness: &dyn Harness) {
 
 pub async fn nothing_is_delivered_twice_to_one_process(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..5)).await.expect("append");
+    queue.append(records(0..5).into()).await.expect("append");
     let deliveries = read_exactly(&*queue, 5).await;
     assert_nothing_comes(&*queue).await;
     assert_eq!(queue.status().await.expect("status").delivered, 5);
@@ -127,7 +125,7 @@ pub async fn nothing_is_delivered_twice_to_one_process(harness: &dyn Harness) {
 
 pub async fn what_is_not_acknowledged_comes_again_after_reopening(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..20)).await.expect("append");
+    queue.append(records(0..20).into()).await.expect("append");
     let deliveries = read_exactly(&*queue, 12).await;
     queue
         .acknowledge(&positions(&deliveries[..8]))
@@ -154,7 +152,7 @@ pub async fn positions_are_never_given_twice(harness: &dyn Harness) {
     let mut last = Position(0);
     for round in 0..4 {
         let queue = harness.open().await;
-        queue.append(records(0..3)).await.expect("append");
+        queue.append(records(0..3).into()).await.expect("append");
         let deliveries = read_exactly(&*queue, 3).await;
         for delivery in &deliveries {
             assert!(
@@ -173,7 +171,7 @@ pub async fn positions_are_never_given_twice(harness: &dyn Harness) {
 
 pub async fn acknowledging_again_or_the_unknown_changes_nothing(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..4)).await.expect("append");
+    queue.append(records(0..4).into()).await.expect("append");
     let deliveries = read_exactly(&*queue, 2).await;
     let known = positions(&deliveries);
     for _ in 0..2 {
@@ -192,7 +190,7 @@ pub async fn acknowledging_again_or_the_unknown_changes_nothing(harness: &dyn Ha
 
 pub async fn returned_records_come_first_and_in_order(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..8)).await.expect("append");
+    queue.append(records(0..8).into()).await.expect("append");
     let deliveries = read_exactly(&*queue, 5).await;
     // Given back in any order, one of them twice.
     let returned = [&deliveries[3], &deliveries[1], &deliveries[3]].map(|delivery| delivery.position);
@@ -210,7 +208,7 @@ pub async fn returned_records_come_first_and_in_order(harness: &dyn Harness) {
 
 pub async fn nothing_overtakes_a_returned_record(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..3)).await.expect("append");
+    queue.append(records(0..3).into()).await.expect("append");
     let deliveries = read_exactly(&*queue, 1).await;
     let delay = Duration::from_millis(300);
     let started = Instant::now();
@@ -224,7 +222,7 @@ pub async fn nothing_overtakes_a_returned_record(harness: &dyn Harness) {
 
 pub async fn dead_letters_are_kept_with_their_reason(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..3)).await.expect("append");
+    queue.append(records(0..3).into()).await.expect("append");
     let deliveries = read_exactly(&*queue, 3).await;
     queue
         .retry(&positions(&deliveries[..1]), Duration::ZERO)
@@ -270,7 +268,7 @@ pub async fn a_full_queue_refuses_and_recovers(harness: &dyn Harness) {
     let queue = harness.open_small().await;
     let mut kept = 0;
     let refusal = loop {
-        match queue.append(records(kept..kept + 10)).await {
+        match queue.append(records(kept..kept + 10).into()).await {
             Ok(()) => kept += 10,
             Err(error) => break error,
         }
@@ -292,7 +290,7 @@ pub async fn a_full_queue_refuses_and_recovers(harness: &dyn Harness) {
     queue.acknowledge(&positions(&deliveries)).await.expect("acknowledge");
     // The room comes back soon, and by itself.
     let deadline = Instant::now() + PATIENCE;
-    while let Err(error) = queue.append(records(0..10)).await {
+    while let Err(error) = queue.append(records(0..10).into()).await {
         assert!(
             matches!(error, QueueError::Full(_)) && Instant::now() < deadline,
             "{error}"
@@ -313,7 +311,10 @@ pub async fn concurrent_appends_are_each_kept_together(harness: &dyn Harness) {
             tokio::spawn(async move {
                 for append in 0..APPENDS {
                     let first = (task * APPENDS + append) * RECORDS;
-                    queue.append(records(first..first + RECORDS)).await.expect("append");
+                    queue
+                        .append(records(first..first + RECORDS).into())
+                        .await
+                        .expect("append");
                 }
             })
         })
@@ -363,7 +364,7 @@ pub async fn concurrent_readers_share_the_records(harness: &dyn Harness) {
         })
         .collect();
     for first in (0..COUNT).step_by(20) {
-        queue.append(records(first..first + 20)).await.expect("append");
+        queue.append(records(first..first + 20).into()).await.expect("append");
     }
     let deadline = Instant::now() + PATIENCE;
     while queue.status().await.expect("status").waiting > 0 {
@@ -401,12 +402,12 @@ pub async fn the_status_tells_events_by_project(harness: &dyn Harness) {
     let mut later = build::accepted_event(two, 7);
     later.received_at = build::instant("2026-01-15T13:00:00Z");
     let batch = vec![
-        Record::tally(tally).expect("tally encodes"),
+        tally_record(&tally),
         record(one, 1),
-        Record::event(later.clone()).expect("event encodes"),
+        event_record(&later),
         record(one, 2),
     ];
-    queue.append(batch).await.expect("append");
+    queue.append(batch.into()).await.expect("append");
     let told = |status: QueueStatus| (status.waiting, status.waiting_by_project, status.oldest_received_at);
     let first = build::instant("2026-01-15T12:00:01Z");
     let full = (3, HashMap::from([(one, 2), (two, 1)]), Some(first));
@@ -439,9 +440,9 @@ pub async fn the_status_tells_events_by_project(harness: &dyn Harness) {
 
 pub async fn a_closed_queue_refuses_appends(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..2)).await.expect("append");
+    queue.append(records(0..2).into()).await.expect("append");
     queue.close().await.expect("close");
-    let refusal = queue.append(records(2..3)).await.expect_err("closed");
+    let refusal = queue.append(records(2..3).into()).await.expect_err("closed");
     assert!(matches!(refusal, QueueError::Closed), "{refusal:?}");
     queue.close().await.expect("closing again is nothing");
     drop(queue);

@@ -1,11 +1,12 @@
 //! The verdict on each event of a request: accepted, sampled out, or refused with a reason.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::StatusCode;
 use ingest::Candidate;
 use metrics::counter;
 use model::{AcceptedEvent, FieldErrors, Outcome, ProjectId, Rejection, Sampling, Source, Timestamp};
+use queue::Records;
 use serde::Serialize;
 use store::access::IngestScope;
 use utoipa::ToSchema;
@@ -16,6 +17,9 @@ use crate::{
     ledger::Ledger,
     limit::{Decision, LimitKey},
 };
+
+/// Bytes of an encoded event, about: a buffer of the right size is not moved while it fills.
+const PAYLOAD_BYTES_GUESS: usize = 400;
 
 /// An event of a batch that was refused.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,6 +63,16 @@ impl RejectedEvent {
         }
     }
 
+    /// Takes out the event over a limit that must wait longest, if any is over one.
+    pub fn last_to_be_let_in(rejected: &mut Vec<Self>) -> Option<Self> {
+        let limited = rejected.iter().enumerate().filter_map(|(at, event)| {
+            let decision = event.limit.as_ref()?;
+            Some((decision.retry_after.unwrap_or(Duration::MAX), at))
+        });
+        let (_, at) = limited.max()?;
+        Some(rejected.swap_remove(at))
+    }
+
     /// What is wrong, in sentences.
     pub fn summary(&self) -> Vec<String> {
         match &self.details {
@@ -74,8 +88,8 @@ impl RejectedEvent {
 /// Every event of a request in exactly one of three places.
 #[derive(Debug, Default)]
 pub struct Admission {
-    /// To be made durable.
-    pub accepted: Vec<AcceptedEvent>,
+    /// To be made durable, encoded.
+    pub accepted: Records,
     /// Sampled out.
     pub sampled: usize,
     /// Refused.
@@ -86,7 +100,7 @@ impl Admission {
     /// Judges every event of a request.
     pub async fn judge(engine: &Engine, scope: &IngestScope, candidates: Vec<Candidate>, now: Timestamp) -> Self {
         let mut admission = Self {
-            accepted: Vec::with_capacity(candidates.len()),
+            accepted: Records::with_capacity(candidates.len(), candidates.len() * PAYLOAD_BYTES_GUESS),
             ..Self::default()
         };
         for (index, candidate) in candidates.into_iter().enumerate() {
@@ -96,7 +110,7 @@ impl Admission {
                         counter!("simple_analytics_event_warnings_total", "warning" => warning.tag()).increment(1);
                     }
                     match check_source(engine, scope, &event).await {
-                        Ok(source) if keeps(scope, source, &event, now) => admission.accepted.push(*event),
+                        Ok(source) if keeps(scope, source, &event, now) => admission.accept(index, &event),
                         Ok(_) => admission.sampled += 1,
                         Err(mut refused) => {
                             refused.index = index;
@@ -114,6 +128,16 @@ impl Admission {
             }
         }
         admission
+    }
+
+    fn accept(&mut self, index: usize, event: &AcceptedEvent) {
+        if let Err(error) = self.accepted.push_event(event) {
+            // What was validated can be written; if not, the code is wrong, and its neighbours must not pay for it.
+            tracing::error!(%error, "an accepted event cannot be encoded");
+            let sentence = "The event cannot be stored: this is a bug of the server, please report it.";
+            let refused = RejectedEvent::new(index, Rejection::InvalidEvent, sentence);
+            self.rejected.push(refused);
+        }
     }
 
     /// Tells the ledger about the events that are not accepted.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use model::ProjectId;
-use queue::{Delivery, EventQueue, Position, Record};
+use model::{AcceptedEvent, ProjectId, Tally};
+use queue::{Delivery, EventQueue, Position, Record, Records};
 
 use crate::build;
 
@@ -30,7 +30,21 @@ pub trait Harness: Send + Sync {
 
 /// The record of an event of a project, different for every number.
 pub fn record(project_id: ProjectId, number: u64) -> Record {
-    Record::event(build::accepted_event(project_id, u128::from(number))).expect("event encodes")
+    event_record(&build::accepted_event(project_id, u128::from(number)))
+}
+
+/// The record of an event.
+pub fn event_record(event: &AcceptedEvent) -> Record {
+    let mut records = Records::default();
+    records.push_event(event).expect("event encodes");
+    records.into_iter().next().expect("a record")
+}
+
+/// The record of a tally.
+pub fn tally_record(tally: &Tally) -> Record {
+    let mut records = Records::default();
+    records.push_tally(tally).expect("tally encodes");
+    records.into_iter().next().expect("a record")
 }
 
 /// Records of project 1 with these numbers.
