@@ -21,6 +21,14 @@ impl<T: FromStr> FromStr for Clearable<T> {
     }
 }
 
+/// Days that something is kept, or `none`. 0 is refused: it would delete everything, and who writes it mostly means the opposite.
+pub fn days(text: &str) -> Result<Clearable<u32>, String> {
+    match text.parse()? {
+        Clearable(Some(0)) => Err("0 days would keep nothing; to keep everything for ever use `none`".to_owned()),
+        days => Ok(days),
+    }
+}
+
 /// A share of events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share(pub f64);
@@ -121,6 +129,9 @@ mod tests {
         assert_eq!("0".parse(), Ok(Clearable(Some(0_u32))));
         assert!("None ".parse::<Clearable<u32>>().is_err());
         assert!("-1".parse::<Clearable<u32>>().is_err());
+        assert_eq!(days("none"), Ok(Clearable(None)));
+        assert_eq!(days("1"), Ok(Clearable(Some(1))));
+        assert!(days("0").is_err_and(|sentence| sentence.contains("`none`")));
     }
 
     #[test]

@@ -193,8 +193,7 @@ async fn kept_from(args: &Args, context: &Context) -> anyhow::Result<Option<Time
     let store = wiring::open_meta_store(&context.settings).await?;
     let project = store.project(args.project).await;
     store.close().await;
-    let days = project?.retention_days;
-    Ok(days.map(|days| context.clock.now().saturating_add_seconds(-i64::from(days) * 86_400)))
+    Ok(project?.keeps_from(context.clock.now()))
 }
 
 /// Reads every file in order. Runs on a thread of its own; ends when the receiver is gone.

@@ -10,7 +10,7 @@ use server::admin::types::ProcessRequest;
 
 use super::{
     Context,
-    fields::{Clearable, Origins, Share, Strategy, name, project_id, time_zone},
+    fields::{Clearable, Origins, Share, Strategy, days, name, project_id, time_zone},
 };
 use crate::{
     engine::{OnInterrupt, with_admin},
@@ -105,10 +105,10 @@ struct Fields {
     #[arg(long, value_name = "EVENTS|none")]
     monthly_event_quota: Option<Clearable<u64>>,
     /// Days that events are kept, `none` = for ever
-    #[arg(long, value_name = "DAYS|none")]
+    #[arg(long, value_name = "DAYS|none", value_parser = days)]
     retention_days: Option<Clearable<u32>>,
     /// Days that rollups are kept, `none` = for ever
-    #[arg(long, value_name = "DAYS|none")]
+    #[arg(long, value_name = "DAYS|none", value_parser = days)]
     aggregation_retention_days: Option<Clearable<u32>>,
     #[arg(
         help = "Origins of pages that may send events, by commas: https://example.com, https://*.example.com, *, or `none`",

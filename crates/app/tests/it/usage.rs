@@ -95,6 +95,14 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
             &["project", "create", "--name", "x", "--sampling-rate", "2"],
             "from 0 to 1",
         ),
+        (
+            &["project", "create", "--name", "x", "--retention-days", "0"],
+            "use `none`",
+        ),
+        (
+            &["project", "update", id, "--aggregation-retention-days", "0"],
+            "use `none`",
+        ),
         (&["project", "show", "x"], "project list"),
         (&["project", "update", id], "nothing to change"),
         (&["project", "delete", id], "--yes"),
