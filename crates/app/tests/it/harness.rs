@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -108,14 +109,8 @@ impl Server {
     /// SIGTERM; returns whether the exit code was 0 and how long it took.
     pub fn stop(&mut self) -> (bool, Duration) {
         let started = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .expect("kill runs")
-                .success()
-        );
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), Signal::TERM).expect("signalled");
         let status = self.child.wait().expect("ended");
         (status.success(), started.elapsed())
     }
