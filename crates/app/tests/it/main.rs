@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod contract;
 mod crash;
+mod first_start;
 mod fuzz;
 mod harness;
 mod real_input;
