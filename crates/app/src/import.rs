@@ -61,6 +61,9 @@ pub struct ImportEvent {
     /// As in the contract.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// As in the contract: who it was where there is no `user_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous_id: Option<String>,
     /// As in the contract: an object.
     #[serde(default = "empty_object")]
     pub properties: Properties,
