@@ -11,6 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{ProjectId, Timestamp};
 use serde_json::json;
+use server::admin::types::ProcessRequest;
 use tokio::time::Instant;
 
 use super::{Context, fields::project_id};
@@ -104,6 +105,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let target = args.output.as_deref();
     let bar = progress(target.is_some() && context.output.shows_progress());
     let events = with_admin(&context.settings, OnInterrupt::Abandon, async |client| {
+        take_in_waiting(client).await?;
         let mut writer = Writer::new(open(target)?, format)?;
         copy(client, &query, &mut writer, &bar).await?;
         finish(writer, target)
@@ -120,6 +122,15 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Without a worker nobody would ever store what was accepted and waits, and the export would miss it.
+async fn take_in_waiting(client: &AdminClient) -> anyhow::Result<()> {
+    let queue = client.status().await?.queue;
+    if queue.consumers == 0 && queue.waiting > 0 {
+        client.process(&ProcessRequest::default()).await?;
+    }
+    Ok(())
 }
 
 async fn copy(client: &AdminClient, query: &ExportQuery, writer: &mut Writer, bar: &ProgressBar) -> anyhow::Result<()> {

@@ -343,6 +343,18 @@ fn without_receipt(path: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_export_has_what_still_waited_in_the_queue() {
+    let mut server = Server::start_with(&["--roles", "api"]);
+    assert_eq!(server.send(&json!({"event_name": "waits"})).status, 202);
+    server.kill();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all.ndjson").display().to_string();
+    let exported = server.command(&["export", "--project", server.project_id(), "--output", &file]);
+    assert_eq!(exported["events"], 1);
+    assert!(sorted_lines(&file)[0].contains("waits"));
+}
+
+#[test]
 fn demo_traffic_is_the_same_for_the_same_seed_over_every_way() {
     let server = Server::start_with(&["--trusted-proxies", "127.0.0.1"]);
     let id = server.project_id();
