@@ -355,6 +355,30 @@ fn an_export_has_what_still_waited_in_the_queue() {
 }
 
 #[test]
+fn an_export_that_cannot_be_written_names_its_file_and_leaves_nothing() {
+    let place = Place::new();
+    place.command(&["generate", "--events", "50"]);
+    for name in ["full.ndjson", "full.csv.gz"] {
+        let partial = place.folder.path().join(format!("{name}.partial"));
+        // A disk without room.
+        std::os::unix::fs::symlink("/dev/full", &partial).expect("a link");
+        let output = binary()
+            .args(["--data-dir", &place.path("data"), "export", "--project", place.id()])
+            .args(["--output", &place.path(name)])
+            .output()
+            .expect("runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let names_file = told.contains(&format!("cannot write {}", place.path(name)));
+        assert!(names_file && !told.contains("standard output"), "{told}");
+        assert!(
+            !partial.is_symlink() && !Path::new(&place.path(name)).exists(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn demo_traffic_is_the_same_for_the_same_seed_over_every_way() {
     let server = Server::start_with(&["--trusted-proxies", "127.0.0.1"]);
     let id = server.project_id();
