@@ -219,9 +219,16 @@ async fn delete(id: ProjectId, store: &dyn store::MetaStore, context: &Context) 
     };
     store.update_project(id, &inactive, context.clock.now()).await?;
     let events = with_admin(&context.settings, OnInterrupt::Abandon, async |client| {
-        // What still waits for the store would come after the deletion.
-        client.process(&ProcessRequest::default()).await?;
-        client.delete_events(id).await
+        let mut deleted = 0;
+        loop {
+            // What still waits for the store would come after the deletion.
+            client.process(&ProcessRequest::default()).await?;
+            match client.delete_events(id).await?.deleted {
+                0 => return Ok(deleted),
+                // Requests that were let in before the server heard of it may have queued more meanwhile.
+                more => deleted += more,
+            }
+        }
     })
     .await
     .with_context(|| {
@@ -232,9 +239,9 @@ async fn delete(id: ProjectId, store: &dyn store::MetaStore, context: &Context) 
     })?;
     store.delete_project(id).await?;
     context.output.answer(
-        &json!({"id": id, "name": project.name, "deleted_events": events.deleted}),
+        &json!({"id": id, "name": project.name, "deleted_events": events}),
         || {
-            let count = grouped(events.deleted);
+            let count = grouped(events);
             format!("Deleted project {:?} ({id}) with {count} events.", project.name)
         },
     )?;

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Server, binary, command_in};
+use crate::harness::{PATIENCE, Server, binary, command_in};
 
 /// A data directory with one project, and no server.
 struct Place {
@@ -123,6 +123,44 @@ fn a_project_is_created_changed_and_deleted_with_its_events() {
     assert_eq!(deleted["deleted_events"], 50);
     assert_eq!(place.command(&["project", "list"]), json!([]));
     assert_eq!(place.command(&["event_status"])["events_stored"], 0);
+}
+
+#[test]
+fn a_project_that_is_deleted_while_events_come_in_leaves_none() {
+    // Without a worker the command itself takes the queue in: it does not happen to wait until the server has heard of the deletion.
+    let server = Server::start_with(&["--roles", "api"]);
+    for round in 0..5 {
+        let project = server.command(&[
+            "project",
+            "create",
+            "--name",
+            "Short",
+            "--rate-limit-per-minute",
+            "none",
+        ]);
+        let field = |name: &str| project[name].as_str().expect("a text");
+        let (id, key) = (field("id"), field("public_api_key"));
+        let send = || {
+            let event = br#"{"event_name":"late"}"#;
+            server
+                .post("/api/events/ingest/", key, "application/json", event)
+                .status
+        };
+        crate::harness::wait_until("the project", || match send() {
+            202 => Ok(()),
+            status => Err(status.to_string()),
+        });
+        let started = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while started.elapsed() < PATIENCE && send() != 401 {});
+            }
+            server.command(&["project", "delete", id, "--yes"]);
+        });
+        server.command(&["process_events"]);
+        let status = server.command(&["event_status"]);
+        assert_eq!(status["events_stored"], 0, "round {round}");
+    }
 }
 
 #[test]

@@ -109,11 +109,13 @@ async fn import(
     Ok(Json(report))
 }
 
-/// Empties the queue: waits for the process's own worker, or works here when there is none.
+/// Empties the queue: waits for the process's own worker, or works here when there is none. From here on the settings are those that
+/// stood in the metadata store when this was asked: a project that was switched off before gets nothing more into the queue.
 async fn process(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<ProcessRequest>,
 ) -> Result<Json<ProcessReport>, Failure> {
+    engine.directory.refresh(&**engine.meta()).await?;
     let batch_events = request.batch_size.unwrap_or(limits::STORE_BATCH_EVENTS_MAX);
     let report = Worker::new(Arc::clone(&engine), batch_events)
         .process(request.max_batches)
@@ -132,6 +134,7 @@ async fn cleanup(
 /// Deletes every event of a project, known to the metadata store or not.
 async fn delete_events(State(engine): State<Arc<Engine>>, Path(project): Path<String>) -> Result<Response, Failure> {
     let project = ProjectId::from_str(&project)?;
+    engine.directory.refresh(&**engine.meta()).await?;
     let deleted = engine.store().delete(project, None, false).await?;
     Ok((
         [(header::CONTENT_TYPE, "application/json")],
