@@ -89,7 +89,7 @@ impl Settings {
             data_dir: PathBuf::from(reader.text("data_dir").unwrap_or_default()),
             roles: reader.value("roles", Vec::new(), roles),
             allowed_hosts: parse::list(&reader.text("allowed_hosts").unwrap_or_default()),
-            cors_allowed_origins: parse::list(&reader.text("cors_allowed_origins").unwrap_or_default()),
+            cors_allowed_origins: reader.value("cors_allowed_origins", Vec::new(), parse::origins),
             trusted_proxies: reader.value("trusted_proxies", Vec::new(), parse::networks),
             ip_rate_limit_per_minute: Some(reader.value("ip_rate_limit_per_minute", 0, parse::whole))
                 .filter(|limit| *limit > 0),

@@ -75,6 +75,7 @@ fn every_wrong_value_is_named_at_once() {
         ("LISTEN", "8000"),
         ("ROLES", "api,cook"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example,b.example"),
         ("IP_RATE_LIMIT_PER_MINUTE", "-1"),
         ("BASE_PATH", "analytics"),
         ("DEBUG", "maybe"),
