@@ -70,7 +70,7 @@ pub struct ImportEvent {
     /// The event's own time, RFC 3339.
     #[serde(default)]
     pub timestamp: String,
-    /// When the exporting server took it, RFC 3339.
+    /// When the exporting server took it, RFC 3339; kept, so that a copy says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<String>,
     /// The visitor's address.

@@ -353,26 +353,57 @@ fn an_export_imports_back_unchanged_beside_a_server() {
         );
         server.command(&["export", "--project", id, "--format", format, "--output", &again]);
         assert_eq!(sorted_lines(&again), sorted_lines(&first), "{format}");
-        // Into another project: the same events, apart from when and where they were taken.
+        // Into another project: the same events, received when they were, apart from their ids.
         let other = server.command(&["project", "create", "--name", format]);
         let other_id = other["id"].as_str().expect("an id");
         let imported = server.command(&["import", &first, "--project", other_id, "--format", format]);
         assert_eq!(imported["new"], 302, "{format}: {imported}");
         server.command(&["export", "--project", other_id, "--output", &copy]);
         server.command(&["export", "--project", id, "--output", &first]);
-        assert_eq!(without_receipt(&copy), without_receipt(&first), "{format}");
+        assert_eq!(without_ids(&copy), without_ids(&first), "{format}");
+        let created = |key: &str| {
+            let path = "/api/events/query/?start_date=2020-01-01&end_date=2029-12-31&page_size=1000";
+            let page = server.get(path, key).json();
+            let rows = page["results"].as_array().expect("rows").clone();
+            let mut times: Vec<String> = rows.iter().map(|row| row["created_at"].to_string()).collect();
+            times.sort();
+            times
+        };
+        let other_key = other["private_api_key"].as_str().expect("a key");
+        assert_eq!(created(other_key), created(server.private_key()), "{format}");
     }
 }
 
-/// The events of an NDJSON export, without their ids and times of receipt, in any order.
-fn without_receipt(path: &str) -> Vec<String> {
+#[test]
+fn old_events_of_an_import_take_nothing_of_this_months_quota() {
+    let mut server = Server::start();
+    let id = server.project_id().to_owned();
+    server.command(&["project", "update", &id, "--monthly-event-quota", "3"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("old.ndjson");
+    let line = |number: u32| {
+        json!({"event_id": format!("{number}"), "event_name": "old", "timestamp": "2020-01-01T00:00:00Z", "received_at": "2020-01-02T00:00:00Z"}).to_string() + "\n"
+    };
+    std::fs::write(&file, (0..10).map(line).collect::<String>()).expect("written");
+    for new in [10, 0] {
+        let report = server.command(&["import", &file.display().to_string(), "--project", &id]);
+        assert_eq!(report["new"], new, "{report}");
+        // The second import's duplicates give nothing back either, and a restart counts alike.
+        assert_eq!(server.send(&json!({"event_name": "new"})).status, 202);
+        server.restart_cleanly();
+    }
+    assert_eq!(server.send(&json!({"event_name": "new"})).status, 202);
+    assert_eq!(server.send(&json!({"event_name": "new"})).status, 429);
+}
+
+/// The events of an NDJSON export, without their ids, in any order.
+fn without_ids(path: &str) -> Vec<String> {
     let mut events: Vec<String> = sorted_lines(path)
         .iter()
         .map(|line| {
             let mut event: Value = serde_json::from_str(line).expect("JSON");
             let fields = event.as_object_mut().expect("an object");
             fields.remove("id");
-            fields.remove("received_at");
             event.to_string()
         })
         .collect();

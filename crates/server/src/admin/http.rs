@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
-use model::{ProjectId, limits};
+use model::{ProjectId, ledger::utc_day, limits};
 use queue::Record;
 use serde::Deserialize;
 
@@ -88,13 +88,20 @@ async fn import(
     let scope = engine.directory.operator_sender(query.project).ok_or_else(missing)?;
     let now = engine.clock().now();
     let mut report = ImportReport::default();
-    let mut records = Vec::new();
+    let (mut records, mut received) = (Vec::new(), Vec::new());
     for (index, line) in ingest::decode_import(&body, scope.project_id(), now)?
         .into_iter()
         .enumerate()
     {
         match line {
-            Ok(event) => records.push(Record::event(event)?),
+            Ok(event) => {
+                received.push(event.received_at);
+                // It waits from now on, whenever an exporting server took it.
+                records.push(Record {
+                    received_at: now,
+                    ..Record::event(event)?
+                });
+            }
             Err(fields) => report.rejected.push(ImportRejection {
                 index,
                 error: fields.to_line(),
@@ -104,7 +111,10 @@ async fn import(
     report.accepted = records.len() as u64;
     if !records.is_empty() {
         engine.queue().append(records).await?;
-        engine.ledger.accepted(scope.project_id(), report.accepted, now);
+        // Each counts for the quota of the month in which it was received: an import of old events takes nothing of this one's.
+        for day in received.chunk_by(|one, other| utc_day(*one) == utc_day(*other)) {
+            engine.ledger.accepted(scope.project_id(), day.len() as u64, day[0]);
+        }
     }
     Ok(Json(report))
 }
