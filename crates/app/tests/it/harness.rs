@@ -1,6 +1,7 @@
 //! The real binary in a folder of its own, on a free loopback port, and a client to talk to it.
 
 use std::{
+    fs::OpenOptions,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// How long anything may take before a test gives up: generous, because machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +36,8 @@ pub struct Server {
     /// Where its data are.
     pub data_dir: PathBuf,
     arguments: Vec<String>,
+    /// Its standard error, of all starts.
+    log: NamedTempFile,
     _folder: Option<TempDir>,
 }
 
@@ -78,7 +81,8 @@ impl Server {
     /// Starts a server on existing data.
     pub fn start_in(data_dir: &Path, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let (child, document) = spawn(data_dir, &arguments);
+        let log = NamedTempFile::new().expect("a file");
+        let (child, document) = spawn(data_dir, &arguments, log.path());
         let project = match document["first_start"]["project"].clone() {
             Value::Null => first_project(data_dir),
             project => project,
@@ -90,6 +94,7 @@ impl Server {
             project,
             data_dir: data_dir.to_owned(),
             arguments,
+            log,
             _folder: None,
         }
     }
@@ -117,7 +122,7 @@ impl Server {
 
     /// Starts again on the same data; the port may be another.
     pub fn restart(&mut self) {
-        let (child, document) = spawn(&self.data_dir, &self.arguments);
+        let (child, document) = spawn(&self.data_dir, &self.arguments, self.log.path());
         self.child = child;
         self.url = document["url"].as_str().expect("a URL").to_owned();
     }
@@ -131,6 +136,11 @@ impl Server {
     /// More arguments for the next start.
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    }
+
+    /// What the server wrote to standard error.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log.path()).expect("the log")).into_owned()
     }
 
     pub fn public_key(&self) -> &str {
@@ -232,6 +242,9 @@ impl Drop for Server {
         // Already ended: nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
     }
 }
 
@@ -300,7 +313,8 @@ fn first_project(data_dir: &Path) -> Value {
     command_in(data_dir, &["project", "list"])[0].clone()
 }
 
-fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
+fn spawn(data_dir: &Path, arguments: &[String], log: &Path) -> (Child, Value) {
+    let stderr = OpenOptions::new().append(true).open(log).expect("the log");
     let mut child = binary()
         // By the environment, so that a test's flag overrides it.
         .env("IP_RATE_LIMIT_PER_MINUTE", "0")
@@ -308,6 +322,7 @@ fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
         .arg(data_dir)
         .args(arguments)
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .expect("the server starts");
     let out = child.stdout.take().expect("standard output");
@@ -316,7 +331,8 @@ fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
         Some(Ok(document)) => (child, document),
         other => {
             let status = child.wait().expect("ended");
-            panic!("the server did not start ({status}): {other:?}")
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            panic!("the server did not start ({status}): {other:?}\n{log}")
         }
     }
 }
