@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use server::config::{Role, ServerConfig};
 
-use super::{ConfigError, Resolved, parse};
+use super::{ConfigError, Origin, Resolved, parse};
 use crate::logging::LogFormat;
 
 /// Every setting of this process, checked.
@@ -79,10 +79,14 @@ impl Reader {
 impl Settings {
     /// Checks every value.
     pub fn parse(resolved: Vec<Resolved>) -> Result<Self, ConfigError> {
-        let mut reader = Reader {
-            resolved,
-            problems: Vec::new(),
-        };
+        // A script's variable that is empty must not choose the working directory, or every host.
+        let is_blank = |resolved: &&Resolved| resolved.origin == Origin::Flag && resolved.text.is_empty();
+        let problems = resolved
+            .iter()
+            .filter(is_blank)
+            .map(|resolved| format!("{resolved} must not be blank"))
+            .collect();
+        let mut reader = Reader { resolved, problems };
         let settings = Self {
             listen: reader.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), parse::address),
             base_path: reader.value("base_path", String::new(), parse::base_path),

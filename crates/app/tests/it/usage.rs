@@ -103,6 +103,8 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
             &["project", "update", id, "--aggregation-retention-days", "0"],
             "use `none`",
         ),
+        (&["project", "list", "--data-dir", ""], "must not be blank"),
+        (&["config", "--allowed-hosts", " "], "must not be blank"),
         (&["project", "show", "x"], "project list"),
         (&["project", "update", id], "nothing to change"),
         (&["project", "delete", id], "--yes"),
