@@ -7,6 +7,7 @@ mod crash;
 mod first_start;
 mod fuzz;
 mod harness;
+mod password;
 mod real_input;
 mod tidy;
 mod usage;
