@@ -39,7 +39,7 @@ impl Format {
     }
 }
 
-/// One event of a file, as the admin socket takes it: `server::admin::types::ImportLine`, with properties as their own text, so that
+/// One event of a file, as the admin socket takes it (`ingest::decode_import`), with properties as their own text, so that
 /// numbers keep their spelling.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImportEvent {

@@ -89,10 +89,10 @@ async fn import(
     let now = engine.clock().now();
     let mut report = ImportReport::default();
     let (mut records, mut received) = (Vec::new(), Vec::new());
-    for (index, line) in ingest::decode_import(&body, scope.project_id(), now)?
-        .into_iter()
-        .enumerate()
-    {
+    // The same lines would be refused again: no 503, which asks to be tried again.
+    let lines =
+        ingest::decode_import(&body, scope.project_id(), now).map_err(|error| Failure::invalid(error.to_string()))?;
+    for (index, line) in lines.into_iter().enumerate() {
         match line {
             Ok(event) => {
                 received.push(event.received_at);
@@ -143,7 +143,7 @@ async fn cleanup(
 
 /// Deletes every event of a project, known to the metadata store or not.
 async fn delete_events(State(engine): State<Arc<Engine>>, Path(project): Path<String>) -> Result<Response, Failure> {
-    let project = ProjectId::from_str(&project)?;
+    let project = ProjectId::from_str(&project).map_err(|error| Failure::invalid(error.to_string()))?;
     engine.directory.refresh(&**engine.meta()).await?;
     let deleted = engine.store().delete(project, None, false).await?;
     Ok((
