@@ -99,6 +99,19 @@ impl Server {
         }
     }
 
+    /// The same server with a project that may send as much as it likes; in force when this returns.
+    pub fn without_rate_limit(mut self) -> Self {
+        self.command(&[
+            "project",
+            "update",
+            self.project_id(),
+            "--rate-limit-per-minute",
+            "none",
+        ]);
+        self.restart_cleanly();
+        self
+    }
+
     /// Kills the server at once (SIGKILL) and starts it again on the same data.
     pub fn kill_and_restart(&mut self) {
         self.kill();
@@ -167,6 +180,17 @@ impl Server {
             self.public_key(),
             "application/json",
             event.to_string().as_bytes(),
+        )
+    }
+
+    /// Sends events in one batch with the project's key.
+    pub fn send_batch(&self, events: impl IntoIterator<Item = Value>) -> Answer {
+        let body = Value::Array(events.into_iter().collect()).to_string();
+        self.post(
+            "/api/events/batch/",
+            self.public_key(),
+            "application/json",
+            body.as_bytes(),
         )
     }
 

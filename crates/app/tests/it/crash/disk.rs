@@ -45,11 +45,11 @@ impl Drop for SmallDisk {
     }
 }
 
-fn batch(number: usize) -> (String, Vec<String>) {
+fn batch(number: usize) -> (Vec<Value>, Vec<String>) {
     let ids: Vec<String> = (0..200).map(|index| format!("disk-{number}-{index}")).collect();
     // Random text, so that nothing compresses.
     let event = |id: &String| json!({"event_name": "disk", "event_id": id, "properties": {"text": model::key::random_text(700)}});
-    (Value::Array(ids.iter().map(event).collect()).to_string(), ids)
+    (ids.iter().map(event).collect(), ids)
 }
 
 #[test]
@@ -58,27 +58,14 @@ fn a_full_disk_refuses_and_loses_nothing() {
     let Some(_disk) = SmallDisk::mount(folder.path(), 140) else {
         return;
     };
-    let mut server = Server::start_in(&folder.path().join("data"), &[]);
-    server.command(&[
-        "project",
-        "update",
-        server.project_id(),
-        "--rate-limit-per-minute",
-        "none",
-    ]);
-    server.restart_cleanly();
+    let mut server = Server::start_in(&folder.path().join("data"), &[]).without_rate_limit();
     let ballast = folder.path().join("ballast");
     let mut journal = Journal::default();
     let mut next = 0;
     let mut send = |server: &Server, journal: &mut Journal| {
-        let (body, ids) = batch(next);
+        let (events, ids) = batch(next);
         next += 1;
-        let answer = server.post(
-            "/api/events/batch/",
-            server.public_key(),
-            "application/json",
-            body.as_bytes(),
-        );
+        let answer = server.send_batch(events);
         match answer.status {
             202 => journal.promise(ids),
             503 => {
@@ -134,26 +121,13 @@ fn events_wait_while_the_store_is_away_then_arrive() {
     let Some(_disk) = SmallDisk::mount(&data_dir.join("events"), 60) else {
         return;
     };
-    let mut server = Server::start_in(&data_dir, &[]);
-    server.command(&[
-        "project",
-        "update",
-        server.project_id(),
-        "--rate-limit-per-minute",
-        "none",
-    ]);
-    server.restart_cleanly();
+    let server = Server::start_in(&data_dir, &[]).without_rate_limit();
     let ballast = data_dir.join("events/ballast");
     fill(&ballast);
     let mut journal = Journal::default();
     for number in 0..20 {
-        let (body, ids) = batch(number);
-        let answer = server.post(
-            "/api/events/batch/",
-            server.public_key(),
-            "application/json",
-            body.as_bytes(),
-        );
+        let (events, ids) = batch(number);
+        let answer = server.send_batch(events);
         assert_eq!(answer.status, 202, "{}", answer.text);
         journal.promise(ids);
     }
