@@ -12,7 +12,7 @@ fi
 
 # command:package, as Debian and Ubuntu name them.
 missing=()
-for pair in cc:gcc npm:npm openssl:openssl tar:tar; do
+for pair in make:make cc:gcc npm:npm openssl:openssl tar:tar; do
     need "${pair%%:*}" || missing+=("${pair##*:}")
 done
 if [ ${#missing[@]} -gt 0 ]; then

@@ -136,7 +136,7 @@ impl AdminClient {
         self.json(Method::GET, "/status", Bytes::new(), STATUS_TIMEOUT).await
     }
 
-    /// `POST /import`: NDJSON of `ImportLine`s, within one batch's limits. Durable when it returns.
+    /// `POST /import`: NDJSON of [`crate::import::ImportEvent`]s, within one batch's limits. Durable when it returns.
     pub async fn import(&self, project: ProjectId, lines: Bytes) -> anyhow::Result<ImportReport> {
         let path = format!("/import?project={project}");
         self.json(Method::POST, &path, lines, IMPORT_TIMEOUT).await
@@ -160,7 +160,7 @@ impl AdminClient {
         self.json(Method::DELETE, &path, Bytes::new(), WORK_TIMEOUT).await
     }
 
-    /// `GET /export`: NDJSON of `ImportLine`s, oldest first.
+    /// `GET /export`: NDJSON of [`crate::import::ImportEvent`]s, oldest first.
     pub async fn export(&self, query: &ExportQuery) -> anyhow::Result<ExportStream> {
         let path = format!("/export?{}", query.query_string());
         let response = self.send(Method::GET, &path, Bytes::new(), WORK_TIMEOUT).await?;

@@ -39,7 +39,7 @@ impl Format {
     }
 }
 
-/// One event of a file, as the admin socket takes it: `server::admin::types::ImportLine`, with properties as their own text, so that
+/// One event of a file, as the admin socket takes it (`ingest::decode_import`), with properties as their own text, so that
 /// numbers keep their spelling.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImportEvent {
@@ -61,13 +61,16 @@ pub struct ImportEvent {
     /// As in the contract.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// As in the contract: who it was where there is no `user_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous_id: Option<String>,
     /// As in the contract: an object.
     #[serde(default = "empty_object")]
     pub properties: Properties,
     /// The event's own time, RFC 3339.
     #[serde(default)]
     pub timestamp: String,
-    /// When the exporting server took it, RFC 3339.
+    /// When the exporting server took it, RFC 3339; kept, so that a copy says the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_at: Option<String>,
     /// The visitor's address.

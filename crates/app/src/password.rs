@@ -7,7 +7,12 @@ use argon2::{Argon2, password_hash::PasswordHasher};
 use model::limits::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::usage::usage;
+
+/// Exit code of a command that failed.
+const FAILED: i32 = 1;
 
 /// Characters of a generated password: log2(62) bits each, 143 in all.
 const GENERATED_CHARS: usize = 24;
@@ -81,16 +86,31 @@ fn ask_twice() -> anyhow::Result<String> {
     }
 }
 
-/// Asks on the terminal without showing what is typed.
+/// Asks on the terminal without showing what is typed. Whoever interrupts it gets the terminal back as it was.
 fn ask(prompt: &str) -> anyhow::Result<String> {
     let terminal = io::stdin();
     let before = tcgetattr(&terminal).context("cannot talk to the terminal; use --password-stdin")?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let restored = before.clone();
+    // On another thread of the runtime: this one waits for the person.
+    let watch = tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // The process ends in any case.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &restored);
+        eprintln!("\nerror: interrupted; nothing was changed");
+        std::process::exit(FAILED);
+    });
     eprint!("{prompt}");
     io::stderr().flush()?;
     tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
     let line = read_stdin();
+    watch.abort();
     tcsetattr(&terminal, OptionalActions::Flush, &before)?;
     eprintln!();
     line

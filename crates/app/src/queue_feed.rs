@@ -30,7 +30,7 @@ pub struct Line {
     pub line: u64,
     /// The event's time, where it can be read.
     pub timestamp: Option<Timestamp>,
-    /// An `ImportLine`, or the reason of its refusal.
+    /// A [`crate::import::ImportEvent`], or the reason of its refusal.
     pub json: Result<Vec<u8>, String>,
 }
 

@@ -57,6 +57,7 @@ fields!(
     properties,
     timestamp,
     sent_at,
+    received_at,
     ip_address,
     user_agent,
 );

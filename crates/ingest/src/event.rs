@@ -62,7 +62,7 @@ pub(crate) fn candidate(
 }
 
 /// Judges one line of an import: as an event of the contract, but an id and a time are required, the time stands
-/// uncorrected, and address and user agent are those of the line.
+/// uncorrected, and address, user agent and, where the line tells one, the time of receipt are those of the line.
 pub(crate) fn imported(
     element: Element<'_>,
     project_id: ProjectId,
@@ -95,6 +95,8 @@ pub(crate) fn imported(
         }
         Some(_) => {}
     }
+    // What an exporting server took then; never later than now.
+    let taken_at = check.time("received_at", fields.received_at).unwrap_or(received_at);
     let ip_address = check.address("ip_address", fields.ip_address);
     let user_agent = check.text("user_agent", fields.user_agent);
     let (Some(id), Some(timestamp), true) = (id, timestamp, check.errors.is_empty()) else {
@@ -107,7 +109,7 @@ pub(crate) fn imported(
         ip_address,
         user_agent: user_agent.as_deref().and_then(kept_user_agent),
         deduplication: Deduplication::History,
-        ..common.into_event(project_id, received_at)
+        ..common.into_event(project_id, taken_at.min(received_at))
     })
 }
 

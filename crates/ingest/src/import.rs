@@ -9,8 +9,9 @@ use crate::{
 };
 
 /// Reads NDJSON of import lines: the contract's fields with `timestamp` and one of `event_id` and `id` (a UUID: the server's own,
-/// of an exported event whose client gave none) required, and `ip_address` and `user_agent` from the line. One result per line that is not blank, in order; the same line gives the same event
-/// always. At most [`limits::BATCH_EVENTS_MAX`] lines and [`limits::BATCH_BODY_BYTES_MAX`] bytes.
+/// of an exported event whose client gave none) required, and `ip_address`, `user_agent` and `received_at` (when an exporting server took
+/// it; `received_at` of the call where the line has none, or a later one) from the line. One result per line that is not blank, in order;
+/// the same line gives the same event always. At most [`limits::BATCH_EVENTS_MAX`] lines and [`limits::BATCH_BODY_BYTES_MAX`] bytes.
 pub fn decode_import(
     body: &[u8],
     project_id: ProjectId,

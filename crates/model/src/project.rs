@@ -67,6 +67,13 @@ impl Project {
             updated_at: now,
         }
     }
+
+    /// The first instant whose events are kept; `None` = all are. 0 days, which no command sets, deletes nothing: whoever wrote it
+    /// meant "no limit" more likely than "delete everything".
+    pub fn keeps_from(&self, now: Timestamp) -> Option<Timestamp> {
+        let days = self.retention_days.filter(|days| *days > 0)?;
+        Some(now.days_before(days))
+    }
 }
 
 /// How a sampled share of events is chosen (contract, "Sampling").
@@ -183,4 +190,20 @@ pub struct SourceChanges {
     pub sampling_enabled: Option<Option<bool>>,
     pub sampling_rate: Option<Option<f64>>,
     pub sampling_strategy: Option<Option<SamplingStrategy>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_of_no_days_deletes_nothing() {
+        let now: Timestamp = "2026-03-01T00:00:00Z".parse().unwrap();
+        let mut project = Project::new("Shop".to_owned(), now);
+        assert_eq!(project.keeps_from(now), None);
+        project.retention_days = Some(0);
+        assert_eq!(project.keeps_from(now), None);
+        project.retention_days = Some(1);
+        assert_eq!(project.keeps_from(now), Some("2026-02-28T00:00:00Z".parse().unwrap()));
+    }
 }

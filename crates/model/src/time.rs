@@ -37,6 +37,11 @@ impl Timestamp {
         self.saturating_add_micros(seconds.saturating_mul(1_000_000))
     }
 
+    /// This instant less `days` times 24 hours, held within years 0001 to 9999.
+    pub fn days_before(self, days: u32) -> Self {
+        self.saturating_add_seconds(-i64::from(days) * 86_400)
+    }
+
     /// This instant moved by `micros`, held within years 0001 to 9999.
     pub fn saturating_add_micros(self, micros: i64) -> Self {
         Self(self.0.saturating_add(micros).clamp(Self::MIN.0, Self::MAX.0))

@@ -3,7 +3,7 @@
 use model::{Timestamp, limits::EXPORT_PAGE_EVENTS};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::{EventStore, Parameters, ProjectScope, Statement, Value};
+use store::{EventStore, Parameters, ProjectScope, Rows, Statement, StoreError, Value};
 use uuid::Uuid;
 
 use crate::{QueryError, row::Row};
@@ -28,6 +28,8 @@ pub struct ExportRequest {
 pub struct Cursor {
     timestamp: Timestamp,
     id: Uuid,
+    /// Events that the page was allowed; after large events fewer than at first.
+    events_max: usize,
 }
 
 /// An event as it is exported.
@@ -70,33 +72,52 @@ pub struct ExportPage {
     pub next: Option<Cursor>,
 }
 
-/// The events behind `after`, at most [`EXPORT_PAGE_EVENTS`]. What is stored while an export runs may be in it or not.
+/// The events behind `after`, at most [`EXPORT_PAGE_EVENTS`], fewer where they are large. What is stored while an export runs may be in
+/// it or not.
 pub async fn read_export_page(
     store: &dyn EventStore,
     scope: &ProjectScope,
     request: &ExportRequest,
     after: Option<Cursor>,
 ) -> Result<ExportPage, QueryError> {
-    let rows = store.read(statement(scope, request, after)).await?;
+    let (rows, events_max) = read_rows(store, scope, request, after).await?;
     let events = rows
         .rows
         .into_iter()
         .map(|values| read_event(Row::new(values)))
         .collect::<Result<Vec<_>, _>>()?;
-    let is_full = events.len() >= EXPORT_PAGE_EVENTS;
+    let is_full = events.len() >= events_max;
     let next = events.last().filter(|_| is_full).map(|event| Cursor {
         timestamp: event.timestamp,
         id: event.id,
+        events_max,
     });
     Ok(ExportPage { events, next })
 }
 
-pub(crate) fn statement(scope: &ProjectScope, request: &ExportRequest, after: Option<Cursor>) -> Statement {
+/// The rows of a page, and how many it was allowed. A store refuses answers that take too much memory
+/// ([`model::limits::QUERY_ANSWER_BYTES_MAX`]): then half as many events are asked for, down to one.
+async fn read_rows(
+    store: &dyn EventStore,
+    scope: &ProjectScope,
+    request: &ExportRequest,
+    after: Option<Cursor>,
+) -> Result<(Rows, usize), QueryError> {
+    let mut events_max = after.map_or(EXPORT_PAGE_EVENTS, |after| after.events_max);
+    loop {
+        match store.read(statement(scope, request, after, events_max)).await {
+            Err(StoreError::Refused(_)) if events_max > 1 => events_max /= 2,
+            rows => return Ok((rows?, events_max)),
+        }
+    }
+}
+
+fn statement(scope: &ProjectScope, request: &ExportRequest, after: Option<Cursor>, events_max: usize) -> Statement {
     Statement::over_events(scope, |relation, parameters| {
         let condition = condition(request, after, parameters);
         format!(
             "select id, event_id, event_name, event_source, user_id, session_id, properties, timestamp, received_at, ip_address, user_agent \
-             from {relation} as event where {condition} order by timestamp, id limit {EXPORT_PAGE_EVENTS}"
+             from {relation} as event where {condition} order by timestamp, id limit {events_max}"
         )
     })
 }
@@ -122,7 +143,7 @@ fn condition(request: &ExportRequest, after: Option<Cursor>, parameters: &mut Pa
             conditions.push(format!("{column} = {}", parameters.bind(Value::Text(text.clone()))));
         }
     }
-    if let Some(Cursor { timestamp, id }) = after {
+    if let Some(Cursor { timestamp, id, .. }) = after {
         let (timestamp, id) = (
             parameters.bind(Value::Instant(timestamp)),
             parameters.bind(Value::Id(id)),

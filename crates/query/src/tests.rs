@@ -20,11 +20,18 @@ use crate::{
 #[derive(Default)]
 struct Recorder {
     statements: Mutex<Vec<Statement>>,
+    /// Answers instead.
+    respond: Option<Respond>,
 }
+
+type Respond = Box<dyn Fn(&Statement) -> Result<Rows, StoreError> + Send + Sync>;
 
 #[async_trait]
 impl EventStore for Recorder {
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
+        if let Some(respond) = &self.respond {
+            return respond(&statement);
+        }
         let asks_for_days = statement.sql().ends_with("group by 1 order by 1 desc");
         self.statements.lock().unwrap().push(statement);
         let rows = if asks_for_days {
@@ -244,4 +251,64 @@ async fn a_zone_that_nobody_knows_is_told_with_its_project() {
         text.contains("Mars/Olympus_Mons") && text.contains(&scope.project_id().to_string()),
         "{text}"
     );
+}
+
+/// Numbered events of which the store answers at most `rows_max` at once: more would take too much memory.
+fn large_events(count: u128, rows_max: usize) -> Recorder {
+    let respond = move |statement: &Statement| {
+        let limit = statement.sql().rsplit(' ').next().unwrap().parse().unwrap();
+        let last = statement.parameters()[1..].iter().find_map(Value::as_id);
+        let numbers = last.map_or(0, |last| last.as_u128() + 1)..count;
+        let rows: Vec<Vec<Value>> = numbers.take(limit).map(exported).collect();
+        if rows.len() > rows_max {
+            return Err(StoreError::Refused("the answer takes too much".to_owned()));
+        }
+        Ok(Rows {
+            columns: Vec::new(),
+            rows,
+        })
+    };
+    Recorder {
+        respond: Some(Box::new(respond)),
+        ..Recorder::default()
+    }
+}
+
+fn exported(number: u128) -> Vec<Value> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let time = Value::Instant(instant("2026-01-01T00:00:00Z"));
+    let id = Value::Id(Uuid::from_u128(number));
+    let who = [text("buy"), Value::Null, text("user"), text("session"), text("{}")];
+    let mut row = vec![id, Value::Null];
+    row.extend(who);
+    row.extend([time.clone(), time, Value::Null, Value::Null]);
+    row
+}
+
+#[tokio::test]
+async fn an_export_takes_smaller_pages_where_events_are_large() {
+    let scope = scope("UTC").await;
+    let request = ExportRequest::default();
+    for rows_max in [usize::MAX, 9_999, 300, 1] {
+        // The smallest pages are for few events: each is a statement.
+        let count = if rows_max == 1 { 50 } else { 25_000 };
+        let store = large_events(count, rows_max);
+        let (mut ids, mut after, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = read_export_page(&store, &scope, &request, after).await.unwrap();
+            ids.extend(page.events.iter().map(|event| event.id.as_u128()));
+            pages += 1;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert!(ids.iter().copied().eq(0..count), "{rows_max}: {} events", ids.len());
+        assert!(
+            pages as u128 <= 1 + 2 * count / rows_max.min(5_000) as u128,
+            "{rows_max}: {pages} pages"
+        );
+    }
+    let refused = read_export_page(&large_events(1, 0), &scope, &request, None).await;
+    assert!(refused.is_err(), "an event that is too large alone is told");
 }

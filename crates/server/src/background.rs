@@ -139,8 +139,10 @@ pub async fn cleanup(engine: &Engine, request: &CleanupRequest) -> Result<Cleanu
 
 /// The first instant that is kept; `None` = everything is.
 fn keeps_from(project: &Project, days: Option<u32>, now: Timestamp) -> Option<Timestamp> {
-    let days = days.or(project.retention_days)?;
-    Some(now.saturating_add_seconds(-i64::from(days) * 86_400))
+    match days {
+        Some(days) => Some(now.days_before(days)),
+        None => project.keeps_from(now),
+    }
 }
 
 /// When a quota is free again: the first instant of the next calendar month, UTC.

@@ -23,33 +23,63 @@ pub enum IntakeError {
     NotDurable(#[from] QueueError),
 }
 
-/// Makes events of `project` durable together and counts them, also when the caller goes away meanwhile. All or none, within `quota`
-/// events a month; `now` tells the month.
-pub async fn make_durable(
-    engine: &Arc<Engine>,
-    project: ProjectId,
-    records: Records,
-    quota: Option<u64>,
-    now: Timestamp,
-) -> Result<(), IntakeError> {
-    let events = records.len() as u64;
-    if let (Some(quota), Err(used)) = (quota, engine.ledger.reserve(project, events, quota, now)) {
-        let rejection = Rejection::QuotaExceeded;
-        engine.ledger.ended(project, Outcome::Rejected(rejection), events, now);
-        return Err(IntakeError::QuotaExceeded { quota, used });
-    }
-    let engine = Arc::clone(engine);
-    let queued = to_the_end(async move {
-        let appended = engine.queue().append(records).await;
-        match &appended {
-            Ok(()) => engine.ledger.accepted(project, events),
-            Err(_) => {
-                let rejection = Rejection::NotDurable;
-                engine.ledger.release(project, events, now);
-                engine.ledger.ended(project, Outcome::Rejected(rejection), events, now);
+/// Events that are to be taken.
+pub struct Intake {
+    /// Whose.
+    pub project: ProjectId,
+    /// They, encoded.
+    pub records: Records,
+    /// How many were received when: a month's quota is told by it.
+    pub received: Vec<(Timestamp, u64)>,
+    /// Events a month; `None` = no limit.
+    pub quota: Option<u64>,
+}
+
+impl Intake {
+    /// Makes the events durable together and counts them, also when the caller goes away meanwhile. All or none.
+    pub async fn make_durable(self, engine: &Arc<Engine>) -> Result<(), IntakeError> {
+        self.reserve(engine)?;
+        let engine = Arc::clone(engine);
+        let queued = to_the_end(async move {
+            let Self {
+                project,
+                records,
+                received,
+                ..
+            } = self;
+            let events = records.len() as u64;
+            let appended = engine.queue().append(records).await;
+            if appended.is_ok() {
+                engine.ledger.accepted(project, events);
+            } else {
+                for (at, events) in received {
+                    engine.ledger.release(project, events, at);
+                    let rejection = Rejection::NotDurable;
+                    engine.ledger.ended(project, Outcome::Rejected(rejection), events, at);
+                }
             }
+            appended
+        });
+        Ok(queued.await?)
+    }
+
+    fn reserve(&self, engine: &Engine) -> Result<(), IntakeError> {
+        for (reserved, (at, events)) in self.received.iter().enumerate() {
+            let (Some(quota), Err(used)) = (
+                self.quota,
+                engine.ledger.reserve(self.project, *events, self.quota, *at),
+            ) else {
+                continue;
+            };
+            for (at, events) in &self.received[..reserved] {
+                engine.ledger.release(self.project, *events, *at);
+            }
+            for (at, events) in &self.received {
+                let outcome = Outcome::Rejected(Rejection::QuotaExceeded);
+                engine.ledger.ended(self.project, outcome, *events, *at);
+            }
+            return Err(IntakeError::QuotaExceeded { quota, used });
         }
-        appended
-    });
-    Ok(queued.await?)
+        Ok(())
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Arguments of `cleanup_events`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Deletes by each project's own retention; projects that keep events for ever are left alone unless --days is given.\n\
+    after_help = "Deletes by each project's own retention; projects that keep events for ever are left alone unless --days is given. \
     A server with the scheduler role does this by itself. Examples:\n  \
     simple-analytics cleanup_events --dry-run\n  \
     simple-analytics cleanup_events --project ID --days 30"

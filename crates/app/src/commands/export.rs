@@ -11,6 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{ProjectId, Timestamp};
 use serde_json::json;
+use server::admin::types::ProcessRequest;
 use tokio::time::Instant;
 
 use super::{Context, fields::project_id};
@@ -104,9 +105,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let target = args.output.as_deref();
     let bar = progress(target.is_some() && context.output.shows_progress());
     let events = with_admin(&context.settings, OnInterrupt::Abandon, async |client| {
-        let mut writer = Writer::new(open(target)?, format)?;
+        take_in_waiting(client).await?;
+        let mut writer = Writer::open(target, format)?;
         copy(client, &query, &mut writer, &bar).await?;
-        finish(writer, target)
+        writer.finish()
     })
     .await?;
     bar.finish_and_clear();
@@ -122,7 +124,21 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn copy(client: &AdminClient, query: &ExportQuery, writer: &mut Writer, bar: &ProgressBar) -> anyhow::Result<()> {
+/// Without a worker nobody would ever store what was accepted and waits, and the export would miss it.
+async fn take_in_waiting(client: &AdminClient) -> anyhow::Result<()> {
+    let queue = client.status().await?.queue;
+    if queue.consumers == 0 && queue.waiting > 0 {
+        client.process(&ProcessRequest::default()).await?;
+    }
+    Ok(())
+}
+
+async fn copy(
+    client: &AdminClient,
+    query: &ExportQuery,
+    writer: &mut Writer<'_>,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
     let mut stream = client.export(query).await?;
     let mut rest = Vec::new();
     while let Some(bytes) = stream.next().await? {
@@ -143,8 +159,9 @@ async fn copy(client: &AdminClient, query: &ExportQuery, writer: &mut Writer, ba
 }
 
 /// Takes lines of an export and writes them in a format.
-struct Writer {
+struct Writer<'a> {
     sink: Sink,
+    place: Place<'a>,
     format: ExportFormat,
     events: u64,
 }
@@ -163,10 +180,28 @@ impl Sink {
     }
 }
 
-impl Writer {
-    fn new(sink: Sink, format: ExportFormat) -> anyhow::Result<Self> {
+impl<'a> Writer<'a> {
+    /// Writes to a file, or to standard output.
+    fn open(target: Option<&'a Path>, format: ExportFormat) -> anyhow::Result<Self> {
+        let place = match target {
+            None => Place::StandardOutput,
+            Some(path) => Place::File(PartialFile::new(path)),
+        };
+        let sink = match &place {
+            Place::StandardOutput => Sink::Plain(Box::new(io::BufWriter::new(io::stdout()))),
+            Place::File(file) => {
+                let opened = place.told(std::fs::File::create(&file.partial))?;
+                let plain: Box<dyn Write> = Box::new(io::BufWriter::with_capacity(128 * 1024, opened));
+                if file.target.extension().is_some_and(|extension| extension == "gz") {
+                    Sink::Gzip(Box::new(GzEncoder::new(plain, Compression::default())))
+                } else {
+                    Sink::Plain(plain)
+                }
+            }
+        };
         let mut writer = Self {
             sink,
+            place,
             format,
             events: 0,
         };
@@ -184,11 +219,8 @@ impl Writer {
         match self.format {
             ExportFormat::Ndjson => {
                 let writer = self.sink.writer();
-                writer
-                    .write_all(line)
-                    .and_then(|()| writer.write_all(b"\n"))
-                    .map_err(OutputError::from)?;
-                Ok(())
+                let written = writer.write_all(line).and_then(|()| writer.write_all(b"\n"));
+                self.place.told(written)
             }
             ExportFormat::Csv => {
                 let event: ImportEvent = serde_json::from_slice(line)
@@ -202,44 +234,63 @@ impl Writer {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(cells)?;
         let bytes = writer.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?;
-        self.sink.writer().write_all(&bytes).map_err(OutputError::from)?;
-        Ok(())
+        self.place.told(self.sink.writer().write_all(&bytes))
+    }
+
+    /// Writes what is buffered and returns how many events there were; a file gets its name only now, so that a file of that name is
+    /// always whole.
+    fn finish(self) -> anyhow::Result<u64> {
+        let mut plain = match self.sink {
+            Sink::Plain(plain) => plain,
+            Sink::Gzip(encoder) => self.place.told(encoder.finish())?,
+        };
+        self.place.told(plain.flush())?;
+        drop(plain);
+        if let Place::File(file) = &self.place {
+            self.place.told(std::fs::rename(&file.partial, file.target))?;
+        }
+        Ok(self.events)
     }
 }
 
-/// Where a file grows until it is complete.
-fn partial_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    PathBuf::from(name)
+/// Where an export goes.
+enum Place<'a> {
+    StandardOutput,
+    File(PartialFile<'a>),
 }
 
-fn open(target: Option<&Path>) -> anyhow::Result<Sink> {
-    let Some(path) = target else {
-        return Ok(Sink::Plain(Box::new(io::BufWriter::new(io::stdout()))));
-    };
-    let partial = partial_path(path);
-    let file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    let plain: Box<dyn Write> = Box::new(io::BufWriter::with_capacity(128 * 1024, file));
-    Ok(if path.extension().is_some_and(|extension| extension == "gz") {
-        Sink::Gzip(Box::new(GzEncoder::new(plain, Compression::default())))
-    } else {
-        Sink::Plain(plain)
-    })
-}
-
-/// Writes what is buffered; a file gets its name only now, so that a file of that name is always whole.
-fn finish(writer: Writer, target: Option<&Path>) -> anyhow::Result<u64> {
-    let mut plain = match writer.sink {
-        Sink::Plain(plain) => plain,
-        Sink::Gzip(encoder) => encoder.finish().map_err(OutputError::from)?,
-    };
-    plain.flush().map_err(OutputError::from)?;
-    drop(plain);
-    if let Some(path) = target {
-        std::fs::rename(partial_path(path), path).with_context(|| format!("cannot write {}", path.display()))?;
+impl Place<'_> {
+    /// An error of writing, with the name of what could not be written.
+    fn told<T>(&self, result: io::Result<T>) -> anyhow::Result<T> {
+        match self {
+            Self::StandardOutput => Ok(result.map_err(OutputError::from)?),
+            Self::File(file) => result.with_context(|| format!("cannot write {}", file.target.display())),
+        }
     }
-    Ok(writer.events)
+}
+
+/// A file that grows under another name until it is whole. Removed when that does not happen.
+struct PartialFile<'a> {
+    target: &'a Path,
+    partial: PathBuf,
+}
+
+impl<'a> PartialFile<'a> {
+    fn new(target: &'a Path) -> Self {
+        let mut name = target.as_os_str().to_owned();
+        name.push(".partial");
+        Self {
+            target,
+            partial: PathBuf::from(name),
+        }
+    }
+}
+
+impl Drop for PartialFile<'_> {
+    fn drop(&mut self) {
+        // A whole one has its own name by now.
+        let _ = std::fs::remove_file(&self.partial);
+    }
 }
 
 fn progress(shown: bool) -> ProgressBar {

@@ -21,6 +21,14 @@ impl<T: FromStr> FromStr for Clearable<T> {
     }
 }
 
+/// Days that something is kept, or `none`. 0 is refused: it would delete everything, and who writes it mostly means the opposite.
+pub fn days(text: &str) -> Result<Clearable<u32>, String> {
+    match text.parse()? {
+        Clearable(Some(0)) => Err("0 days would keep nothing; to keep everything for ever use `none`".to_owned()),
+        days => Ok(days),
+    }
+}
+
 /// A share of events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share(pub f64);
@@ -84,31 +92,12 @@ pub struct Origins(pub Vec<String>);
 impl FromStr for Origins {
     type Err = String;
 
-    /// Each is `*`, an exact origin, or an origin with `*.` before the host (contract, "Ingestion").
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "none" {
             return Ok(Self(Vec::new()));
         }
-        let origins = crate::config::list(text);
-        for origin in &origins {
-            if !is_origin(origin) {
-                return Err(format!(
-                    "{origin:?} is no origin; origins look like https://example.com, https://*.example.com or *"
-                ));
-            }
-        }
-        Ok(Self(origins))
+        crate::config::origins(text).map(Self)
     }
-}
-
-fn is_origin(text: &str) -> bool {
-    if text == "*" {
-        return true;
-    }
-    // A star is only allowed as the whole first label: what remains must be a plain origin.
-    let plain = text.replacen("://*.", "://", 1);
-    let Ok(url) = url::Url::parse(&plain) else { return false };
-    !plain.contains('*') && matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == plain
 }
 
 #[cfg(test)]
@@ -121,6 +110,9 @@ mod tests {
         assert_eq!("0".parse(), Ok(Clearable(Some(0_u32))));
         assert!("None ".parse::<Clearable<u32>>().is_err());
         assert!("-1".parse::<Clearable<u32>>().is_err());
+        assert_eq!(days("none"), Ok(Clearable(None)));
+        assert_eq!(days("1"), Ok(Clearable(Some(1))));
+        assert!(days("0").is_err_and(|sentence| sentence.contains("`none`")));
     }
 
     #[test]
@@ -150,11 +142,11 @@ mod tests {
         );
         for wrong in [
             "example.com",
-            "https://example.com/",
+            "https://example.com/page",
             "https://a.*.com",
-            "ftp://example.com",
             "https://*",
             "null",
+            "https://a.example,b.example",
         ] {
             assert!(wrong.parse::<Origins>().is_err(), "{wrong}");
         }

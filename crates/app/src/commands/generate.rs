@@ -33,8 +33,8 @@ const VISITORS_MAX: f64 = 100_000.0;
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Makes visits of a shop: page views, searches, sign-ups, purchases; people who come back; browsers, countries,\n\
-    referrers and campaigns. The same --seed, --users, --events, --days and --until make the same events: nothing is stored twice.\n\
+    after_help = "Makes visits of a shop: page views, searches, sign-ups, purchases; people who come back; browsers, countries, \
+    referrers and campaigns. The same --seed, --users, --events, --days and --until make the same events: nothing is stored twice. \
     Over HTTP the limits of project and address apply, and country and browser only come out if the server trusts this machine as a proxy.\n\nExamples:\n  \
     simple-analytics generate --project ID --events 100000\n  \
     simple-analytics generate --project ID --rate 50 --duration 60\n  \

@@ -36,10 +36,10 @@ const RECORDS_PER_BATCH: usize = 1_000;
 /// Arguments of `import`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "An event without event_id gets one from its content, so that importing the same file again adds nothing.\n\
-    Access logs: a GET answered with 2xx or 304 is a page_view unless it is for a file of a page (styles, scripts, images, fonts,\n\
-    feeds, downloads, robots.txt, …); everything else is a request. CSV needs a head with event_name and timestamp; other columns\n\
-    become properties. Ends with 1 when every record was refused.\n\nExamples:\n  \
+    after_help = "An event without event_id gets one from its content, so that importing the same file again adds nothing.\n\n\
+    Access logs: a GET answered with 2xx or 304 is a page_view unless it is for a file of a page (styles, scripts, images, fonts, \
+    feeds, downloads, robots.txt, …); everything else is a request.\n\n\
+    CSV needs a head with event_name and timestamp; other columns become properties. Ends with 1 when every record was refused.\n\nExamples:\n  \
     simple-analytics import access.log.1.gz access.log --project ID\n  \
     simple-analytics import events.csv --project ID --json\n  \
     zcat old/*.gz | simple-analytics import - --project ID --format ndjson"
@@ -193,8 +193,7 @@ async fn kept_from(args: &Args, context: &Context) -> anyhow::Result<Option<Time
     let store = wiring::open_meta_store(&context.settings).await?;
     let project = store.project(args.project).await;
     store.close().await;
-    let days = project?.retention_days;
-    Ok(days.map(|days| context.clock.now().saturating_add_seconds(-i64::from(days) * 86_400)))
+    Ok(project?.keeps_from(context.clock.now()))
 }
 
 /// Reads every file in order. Runs on a thread of its own; ends when the receiver is gone.

@@ -43,7 +43,7 @@ pub struct Context {
         simple-analytics serve                    start everything on http://127.0.0.1:8000\n  \
         simple-analytics project list             projects and their keys\n  \
         simple-analytics import access.log.gz --project ID\n\n\
-        Settings come from flags, the environment (a .env file too), simple-analytics.toml and defaults, in this order;\n\
+        Settings come from flags, the environment (a .env file too), simple-analytics.toml and defaults, in this order; \
         `simple-analytics config` shows the result. Exit codes: 0 done, 1 failed, 2 wrong usage."
 )]
 pub struct Cli {

@@ -10,7 +10,7 @@ use server::admin::types::ProcessRequest;
 
 use super::{
     Context,
-    fields::{Clearable, Origins, Share, Strategy, name, project_id, time_zone},
+    fields::{Clearable, Origins, Share, Strategy, days, name, project_id, time_zone},
 };
 use crate::{
     engine::{OnInterrupt, with_admin},
@@ -105,10 +105,10 @@ struct Fields {
     #[arg(long, value_name = "EVENTS|none")]
     monthly_event_quota: Option<Clearable<u64>>,
     /// Days that events are kept, `none` = for ever
-    #[arg(long, value_name = "DAYS|none")]
+    #[arg(long, value_name = "DAYS|none", value_parser = days)]
     retention_days: Option<Clearable<u32>>,
     /// Days that rollups are kept, `none` = for ever
-    #[arg(long, value_name = "DAYS|none")]
+    #[arg(long, value_name = "DAYS|none", value_parser = days)]
     aggregation_retention_days: Option<Clearable<u32>>,
     #[arg(
         help = "Origins of pages that may send events, by commas: https://example.com, https://*.example.com, *, or `none`",
@@ -219,9 +219,16 @@ async fn delete(id: ProjectId, store: &dyn store::MetaStore, context: &Context) 
     };
     store.update_project(id, &inactive, context.clock.now()).await?;
     let events = with_admin(&context.settings, OnInterrupt::Abandon, async |client| {
-        // What still waits for the store would come after the deletion.
-        client.process(&ProcessRequest::default()).await?;
-        client.delete_events(id).await
+        let mut deleted = 0;
+        loop {
+            // What still waits for the store would come after the deletion.
+            client.process(&ProcessRequest::default()).await?;
+            match client.delete_events(id).await?.deleted {
+                0 => return Ok(deleted),
+                // Requests that were let in before the server heard of it may have queued more meanwhile.
+                more => deleted += more,
+            }
+        }
     })
     .await
     .with_context(|| {
@@ -232,9 +239,9 @@ async fn delete(id: ProjectId, store: &dyn store::MetaStore, context: &Context) 
     })?;
     store.delete_project(id).await?;
     context.output.answer(
-        &json!({"id": id, "name": project.name, "deleted_events": events.deleted}),
+        &json!({"id": id, "name": project.name, "deleted_events": events}),
         || {
-            let count = grouped(events.deleted);
+            let count = grouped(events);
             format!("Deleted project {:?} ({id}) with {count} events.", project.name)
         },
     )?;

@@ -2,16 +2,17 @@
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use model::{Person, PersonId, Project};
 use serde_json::json;
-use store::MetaStore;
+use server::Engine;
+use store::{MetaError, MetaStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, ServerFlags};
 use crate::{
     config::Settings,
-    output::Output,
+    output::{Output, OutputError},
     password::{self, Password},
     wiring::{self, EngineMode},
 };
@@ -36,14 +37,16 @@ pub struct Args {
 pub async fn run(_args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let meta = wiring::open_meta_store(&context.settings).await?;
     let engine = wiring::load_engine(&context.settings, Arc::clone(&meta)).await?;
-    // Only now: the engine holds the data directory's locks, so no second server can be at its first start too.
-    let first = first_start(&*meta, context).await?;
-    engine.directory.refresh(&*meta).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut running = server::start(engine, EngineMode::Serve).await?;
+    let mut running = server::start(Arc::clone(&engine), EngineMode::Serve).await?;
     let address = running.address.context("the server has no address")?;
-    announce(context.output, &context.settings, address, first.as_ref())?;
+    // Only now: the engine holds the data directory's locks, so no second server can be at its first start too, and one that cannot
+    // listen has made no password that nobody learns.
+    if let Err(error) = introduce(&engine, &*meta, context, address).await {
+        running.stop().await;
+        return Err(error);
+    }
     tracing::info!(%address, "serving");
     let failure = tokio::select! {
         _ = terminate.recv() => None,
@@ -58,10 +61,59 @@ pub async fn run(_args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Makes what a first start makes, and tells people where the server is. What they could not be told is not made.
+async fn introduce(
+    engine: &Engine,
+    meta: &dyn MetaStore,
+    context: &Context,
+    address: SocketAddr,
+) -> anyhow::Result<()> {
+    let first = first_start(meta, context).await?;
+    // As text: a closed standard output is no failure elsewhere.
+    let told = match engine.directory.refresh(meta).await {
+        Ok(_) => {
+            announce(context.output, &context.settings, address, first.as_ref()).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    let Err(error) = told else { return Ok(()) };
+    let Some(first) = first else {
+        // It tells nothing that a command does not, and the directory is read again in a moment.
+        tracing::warn!(error, "the start could not be announced");
+        return Ok(());
+    };
+    first.undo(meta).await;
+    bail!("{error}: nobody would learn the keys and the password of the first start, so nothing was made")
+}
+
 /// What the first start makes.
 struct FirstStart {
     project: Project,
+    person: Person,
     password: Password,
+}
+
+impl FirstStart {
+    async fn make(&self, meta: &dyn MetaStore) -> Result<(), MetaError> {
+        meta.create_person(&self.person).await?;
+        meta.create_project(&self.project).await
+    }
+
+    /// The next start is a first one again.
+    async fn undo(&self, meta: &dyn MetaStore) {
+        for undone in [
+            meta.delete_project(self.project.id).await,
+            meta.delete_person(self.person.id).await,
+        ] {
+            match undone {
+                Ok(()) | Err(MetaError::NotFound { .. }) => {}
+                Err(error) => tracing::error!(
+                    %error,
+                    "what the first start made could not be removed; `user set-password` and `project list` help"
+                ),
+            }
+        }
+    }
 }
 
 /// Makes a project and an administrator where there is neither.
@@ -78,10 +130,16 @@ async fn first_start(meta: &dyn MetaStore, context: &Context) -> anyhow::Result<
         password_hash: password::hash(&password.text)?,
         created_at: now,
     };
-    let project = Project::new(FIRST_PROJECT.to_owned(), now);
-    meta.create_person(&person).await?;
-    meta.create_project(&project).await?;
-    Ok(Some(FirstStart { project, password }))
+    let first = FirstStart {
+        project: Project::new(FIRST_PROJECT.to_owned(), now),
+        person,
+        password,
+    };
+    if let Err(error) = first.make(meta).await {
+        first.undo(meta).await;
+        return Err(error.into());
+    }
+    Ok(Some(first))
 }
 
 fn announce(
@@ -89,7 +147,7 @@ fn announce(
     settings: &Settings,
     address: SocketAddr,
     first: Option<&FirstStart>,
-) -> anyhow::Result<()> {
+) -> Result<(), OutputError> {
     let url = format!("http://{}{}", reachable(address), settings.server_config().base_path);
     let document = json!({
         "address": address,
@@ -111,12 +169,11 @@ fn announce(
             None => text.push_str("\nProjects and keys: simple-analytics project list\n"),
         }
         text
-    })?;
-    Ok(())
+    })
 }
 
 fn welcome(output: Output, url: &str, first: &FirstStart) -> String {
-    let FirstStart { project, password } = first;
+    let FirstStart { project, password, .. } = first;
     let (public, private) = (project.public_api_key.expose(), project.private_api_key.expose());
     format!(
         "\nThis is the first start: a project and an administrator were made.\n\n  \

@@ -128,14 +128,35 @@ impl Layers {
 }
 
 fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
-    let wrong = |error: dotenvy::Error| ConfigError(vec![format!("{} cannot be read: {error}", path.display())]);
     if !path.is_file() {
         return Ok(BTreeMap::new());
     }
+    let bytes = std::fs::read(path)
+        .map_err(|error| ConfigError(vec![format!("{} cannot be read: {error}", path.display())]))?;
+    parse_dot_env(&String::from_utf8_lossy(&bytes))
+        .map_err(|name| ConfigError(vec![format!("{}: the value of {name} needs quotes", path.display())]))
+}
+
+/// The values of a `.env` file, which other programs use too: a line that cannot be read is an error only where it is one of our settings,
+/// whose name is returned then (the value may be a secret).
+pub(super) fn parse_dot_env(text: &str) -> Result<BTreeMap<String, String>, &'static str> {
+    if let Ok(values) = dotenvy::from_read_iter(text.as_bytes()).collect() {
+        return Ok(values);
+    }
+    // One bad quote can swallow the lines behind it: each is read by itself.
     let mut values = BTreeMap::new();
-    for pair in dotenvy::from_path_iter(path).map_err(wrong)? {
-        let (name, value) = pair.map_err(wrong)?;
-        values.insert(name, value);
+    for line in text.lines() {
+        let name = line.split('=').next().unwrap_or_default().trim();
+        let name = name.strip_prefix("export ").unwrap_or(name).trim();
+        let Some(spec) = SPECS.iter().find(|spec| spec.variable == name) else {
+            continue;
+        };
+        match dotenvy::from_read_iter(line.as_bytes()).next() {
+            Some(Ok((name, value))) => {
+                values.insert(name, value);
+            }
+            _ => return Err(spec.variable),
+        }
     }
     Ok(values)
 }

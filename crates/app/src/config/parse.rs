@@ -71,6 +71,15 @@ pub fn list(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// A list of origins, as [`ingest::OriginRules`] reads them; kept as they are written.
+pub fn origins(text: &str) -> Result<Vec<String>, String> {
+    let origins = list(text);
+    match ingest::OriginRules::parse(&origins) {
+        Ok(_) => Ok(origins),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A list of networks; a single address is a network of one.
 pub fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     list(text)

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use server::config::{Role, ServerConfig};
 
-use super::{ConfigError, Resolved, parse};
+use super::{ConfigError, Origin, Resolved, parse};
 use crate::logging::LogFormat;
 
 /// Every setting of this process, checked.
@@ -79,17 +79,21 @@ impl Reader {
 impl Settings {
     /// Checks every value.
     pub fn parse(resolved: Vec<Resolved>) -> Result<Self, ConfigError> {
-        let mut reader = Reader {
-            resolved,
-            problems: Vec::new(),
-        };
+        // A script's variable that is empty must not choose the working directory, or every host.
+        let is_blank = |resolved: &&Resolved| resolved.origin == Origin::Flag && resolved.text.is_empty();
+        let problems = resolved
+            .iter()
+            .filter(is_blank)
+            .map(|resolved| format!("{resolved} must not be blank"))
+            .collect();
+        let mut reader = Reader { resolved, problems };
         let settings = Self {
             listen: reader.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), parse::address),
             base_path: reader.value("base_path", String::new(), parse::base_path),
             data_dir: PathBuf::from(reader.text("data_dir").unwrap_or_default()),
             roles: reader.value("roles", Vec::new(), roles),
             allowed_hosts: parse::list(&reader.text("allowed_hosts").unwrap_or_default()),
-            cors_allowed_origins: parse::list(&reader.text("cors_allowed_origins").unwrap_or_default()),
+            cors_allowed_origins: reader.value("cors_allowed_origins", Vec::new(), parse::origins),
             trusted_proxies: reader.value("trusted_proxies", Vec::new(), parse::networks),
             ip_rate_limit_per_minute: Some(reader.value("ip_rate_limit_per_minute", 0, parse::whole))
                 .filter(|limit| *limit > 0),

@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use model::limits;
 use server::config::Role;
 
-use super::{layers::parse_file, *};
+use super::{
+    layers::{parse_dot_env, parse_file},
+    *,
+};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -75,6 +78,7 @@ fn every_wrong_value_is_named_at_once() {
         ("LISTEN", "8000"),
         ("ROLES", "api,cook"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example,b.example"),
         ("IP_RATE_LIMIT_PER_MINUTE", "-1"),
         ("BASE_PATH", "analytics"),
         ("DEBUG", "maybe"),
@@ -155,6 +159,27 @@ fn a_file_has_known_keys_only() {
     };
     assert_eq!(sorted(problems), sorted(expected.map(str::to_owned).into()));
     assert!(parse_file("listen = ", Path::new("x.toml")).unwrap_err()[0].starts_with("x.toml: "));
+}
+
+#[test]
+fn a_line_of_another_program_spoils_no_dot_env() {
+    let ours = "ROLES=api\nexport LISTEN='127.0.0.1:9' # here\n";
+    let expected = map(&[("LISTEN", "127.0.0.1:9"), ("ROLES", "api")]);
+    assert_eq!(parse_dot_env(ours), Ok(expected.clone()));
+    for theirs in ["GREETING=it's\n", "A B\n", "KEY=\"never closed\n", "X=a b\n"] {
+        assert_eq!(
+            parse_dot_env(&format!("{theirs}{ours}")),
+            Ok(expected.clone()),
+            "{theirs}"
+        );
+        assert_eq!(
+            parse_dot_env(&format!("{ours}{theirs}")),
+            Ok(expected.clone()),
+            "{theirs}"
+        );
+    }
+    // Our own are not guessed at.
+    assert_eq!(parse_dot_env("SECRET_KEY=it's\nROLES=api\n"), Err("SECRET_KEY"));
 }
 
 #[test]

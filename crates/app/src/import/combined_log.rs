@@ -2,6 +2,8 @@
 //!
 //! `HOST IDENT USER [17/May/2015:10:05:03 +0000] "GET /path HTTP/1.1" 200 203023 "REFERRER" "USER AGENT"`
 //!
+//! The site may stand before it, with its port or without (Apache's `vhost_combined`): it is told by an address behind it, or by the port.
+//!
 //! A line without referrer and user agent is the common format; what follows them is left out; one that was cut off inside them keeps
 //! what is there. A line must have a host, a time, a quoted
 //! request and a status; everything else may be `-`. The request may be any bytes (attacks, TLS on a plain port): what is no request
@@ -9,7 +11,7 @@
 //!
 //! Event: `page_view` when a GET was answered with 2xx or 304 for something that is no file of a page ([`request::ASSET_EXTENSIONS`]), else
 //! `request`. Properties: `url` (target with query), `method`, `protocol`, `status`, `bytes` (numbers), `referrer`, `auth_user`, `host`
-//! when the first field is a name, and `hostname` when the importer says which site the log is of.
+//! when the visitor's is a name, and `hostname` when the line or the importer says which site it is of.
 
 mod request;
 
@@ -24,7 +26,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ImportEvent, Properties, Record, Records, Refusal,
-    identity::Identities,
+    identity::{self, Identities},
     lines::{Line, read_line},
 };
 use request::Request;
@@ -81,7 +83,7 @@ impl<R: BufRead + Send> Records for LogRecords<R> {
 /// Reads one line of the log of a site. The event has no id yet.
 pub fn parse(line: &[u8], hostname: Option<&str>) -> Result<ImportEvent, Refusal> {
     let mut fields = Fields { rest: line };
-    let host = fields.word().ok_or_else(|| Refusal::new("the line has no host"))?;
+    let Visitor { host, address, site } = fields.visitor().ok_or_else(|| Refusal::new("the line has no host"))?;
     let user = fields.user()?;
     let timestamp = time(fields.time()?)?;
     let request = unescaped(
@@ -116,24 +118,20 @@ pub fn parse(line: &[u8], hostname: Option<&str>) -> Result<ImportEvent, Refusal
     set("bytes", bytes.map(Value::from));
     set("referrer", said(referrer).map(Value::from));
     set("auth_user", user.map(Value::from));
-    let host = String::from_utf8_lossy(host);
-    let address: Option<IpAddr> = host.parse().ok();
-    set("hostname", hostname.map(Value::from));
-    set(
-        "host",
-        address
-            .is_none()
-            .then_some(host)
-            .filter(|host| host != "-")
-            .map(Value::from),
-    );
+    // What the person says counts more than the line.
+    set("hostname", hostname.map(str::to_owned).or(site).map(Value::from));
+    set("host", host.clone().map(Value::from));
+    let user_agent = said(user_agent);
+    // The server makes one visitor of an address and its agent; of a name it cannot.
+    let anonymous_id = host.map(|host| identity::visitor(&host, user_agent.as_deref().unwrap_or_default()));
     Ok(ImportEvent {
         event_name: event_name.to_owned(),
         event_source: Some(SOURCE.to_owned()),
         properties: Properties::from(&properties),
         timestamp,
         ip_address: address.map(|address| address.to_string()),
-        user_agent: said(user_agent),
+        user_agent,
+        anonymous_id,
         ..ImportEvent::default()
     })
 }
@@ -147,7 +145,27 @@ fn number<T: std::str::FromStr>(word: Option<&[u8]>) -> Option<T> {
     std::str::from_utf8(word?).ok()?.parse().ok()
 }
 
+/// Who asked, and for which site.
+struct Visitor {
+    /// A name, where there is no address.
+    host: Option<String>,
+    address: Option<IpAddr>,
+    /// As the line says, without port.
+    site: Option<String>,
+}
+
+fn address(word: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// The name of `example.com:80`; `None` where there is no port.
+fn before_port(word: &[u8]) -> Option<&[u8]> {
+    let colon = word.iter().rposition(|byte| *byte == b':')?;
+    number::<u16>(word.get(colon + 1..)).map(|_| &word[..colon])
+}
+
 /// What is left of a line.
+#[derive(Clone, Copy)]
 struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -160,6 +178,28 @@ impl<'a> Fields<'a> {
         let (word, rest) = rest.split_at(end);
         self.rest = rest;
         (!word.is_empty()).then_some(word)
+    }
+
+    /// The visitor's host, and the site's before it where a log names it.
+    fn visitor(&mut self) -> Option<Visitor> {
+        let mut word = self.word()?;
+        let mut site = None;
+        let mut behind = *self;
+        if address(word).is_none()
+            && let Some(next) = behind.word()
+            && (address(next).is_some() || (next != b"-" && before_port(word).is_some()))
+        {
+            site = Some(before_port(word).unwrap_or(word));
+            word = next;
+            *self = behind;
+        }
+        let text = |word: &[u8]| said(Some(String::from_utf8_lossy(word).into_owned()));
+        let address = address(word);
+        Some(Visitor {
+            host: if address.is_none() { text(word) } else { None },
+            address,
+            site: site.and_then(text),
+        })
     }
 
     /// The authenticated user: between the ident word and the time. It may hold blanks.

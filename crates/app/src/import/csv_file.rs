@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{ImportEvent, Properties, Record, Records, Refusal, identity::Identities};
 
-/// Columns that `export` writes, in its order.
+/// Columns that `export` writes, in its order. Not `anonymous_id`: a stored event has become its user's.
 pub const COLUMNS: [&str; 11] = [
     "id",
     "event_id",
@@ -128,6 +128,7 @@ impl<R: BufRead + Send> CsvRecords<R> {
                 "event_source" => event.event_source = Some(value),
                 "user_id" => event.user_id = Some(value),
                 "session_id" => event.session_id = Some(value),
+                "anonymous_id" => event.anonymous_id = Some(value),
                 "timestamp" => event.timestamp = value,
                 "received_at" => event.received_at = Some(value),
                 "ip_address" => event.ip_address = Some(value),

@@ -36,6 +36,12 @@ impl Identities {
     }
 }
 
+/// The `anonymous_id` of a visitor who is known by the name of a host: the same for the same host and user agent.
+pub fn visitor(host: &str, user_agent: &str) -> String {
+    let digest = Sha256::digest(format!("{host}|{user_agent}"));
+    format!("host_{}", Hex(&digest[..8]))
+}
+
 /// Writes bytes as hexadecimal digits.
 struct Hex<'a>(&'a [u8]);
 

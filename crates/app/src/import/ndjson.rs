@@ -86,6 +86,7 @@ fn parse(line: &[u8], ignored: &mut BTreeSet<String>) -> Result<ImportEvent, Ref
         event_source: either(&mut fields, "event_source", "event_source_name")?,
         user_id: text(&mut fields, "user_id")?,
         session_id: text(&mut fields, "session_id")?,
+        anonymous_id: text(&mut fields, "anonymous_id")?,
         properties: properties(&mut fields)?,
         timestamp: text(&mut fields, "timestamp")?.ok_or_else(|| Refusal::new("timestamp is missing"))?,
         received_at: text(&mut fields, "received_at")?,

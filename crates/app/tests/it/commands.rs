@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Server, binary, command_in};
+use crate::harness::{PATIENCE, Server, binary, command_in};
 
 /// A data directory with one project, and no server.
 struct Place {
@@ -123,6 +123,44 @@ fn a_project_is_created_changed_and_deleted_with_its_events() {
     assert_eq!(deleted["deleted_events"], 50);
     assert_eq!(place.command(&["project", "list"]), json!([]));
     assert_eq!(place.command(&["event_status"])["events_stored"], 0);
+}
+
+#[test]
+fn a_project_that_is_deleted_while_events_come_in_leaves_none() {
+    // Without a worker the command itself takes the queue in: it does not happen to wait until the server has heard of the deletion.
+    let server = Server::start_with(&["--roles", "api"]);
+    for round in 0..5 {
+        let project = server.command(&[
+            "project",
+            "create",
+            "--name",
+            "Short",
+            "--rate-limit-per-minute",
+            "none",
+        ]);
+        let field = |name: &str| project[name].as_str().expect("a text");
+        let (id, key) = (field("id"), field("public_api_key"));
+        let send = || {
+            let event = br#"{"event_name":"late"}"#;
+            server
+                .post("/api/events/ingest/", key, "application/json", event)
+                .status
+        };
+        crate::harness::wait_until("the project", || match send() {
+            202 => Ok(()),
+            status => Err(status.to_string()),
+        });
+        let started = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while started.elapsed() < PATIENCE && send() != 401 {});
+            }
+            server.command(&["project", "delete", id, "--yes"]);
+        });
+        server.command(&["process_events"]);
+        let status = server.command(&["event_status"]);
+        assert_eq!(status["events_stored"], 0, "round {round}");
+    }
 }
 
 #[test]
@@ -315,31 +353,98 @@ fn an_export_imports_back_unchanged_beside_a_server() {
         );
         server.command(&["export", "--project", id, "--format", format, "--output", &again]);
         assert_eq!(sorted_lines(&again), sorted_lines(&first), "{format}");
-        // Into another project: the same events, apart from when and where they were taken.
+        // Into another project: the same events, received when they were, apart from their ids.
         let other = server.command(&["project", "create", "--name", format]);
         let other_id = other["id"].as_str().expect("an id");
         let imported = server.command(&["import", &first, "--project", other_id, "--format", format]);
         assert_eq!(imported["new"], 302, "{format}: {imported}");
         server.command(&["export", "--project", other_id, "--output", &copy]);
         server.command(&["export", "--project", id, "--output", &first]);
-        assert_eq!(without_receipt(&copy), without_receipt(&first), "{format}");
+        assert_eq!(without_ids(&copy), without_ids(&first), "{format}");
+        let created = |key: &str| {
+            let path = "/api/events/query/?start_date=2020-01-01&end_date=2029-12-31&page_size=1000";
+            let page = server.get(path, key).json();
+            let rows = page["results"].as_array().expect("rows").clone();
+            let mut times: Vec<String> = rows.iter().map(|row| row["created_at"].to_string()).collect();
+            times.sort();
+            times
+        };
+        let other_key = other["private_api_key"].as_str().expect("a key");
+        assert_eq!(created(other_key), created(server.private_key()), "{format}");
     }
 }
 
-/// The events of an NDJSON export, without their ids and times of receipt, in any order.
-fn without_receipt(path: &str) -> Vec<String> {
+#[test]
+fn old_events_of_an_import_take_nothing_of_this_months_quota() {
+    let mut server = Server::start();
+    let id = server.project_id().to_owned();
+    server.command(&["project", "update", &id, "--monthly-event-quota", "3"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("old.ndjson");
+    let line = |number: u32| {
+        json!({"event_id": format!("{number}"), "event_name": "old", "timestamp": "2020-01-01T00:00:00Z", "received_at": "2020-01-02T00:00:00Z"}).to_string() + "\n"
+    };
+    std::fs::write(&file, (0..10).map(line).collect::<String>()).expect("written");
+    for new in [10, 0] {
+        let report = server.command(&["import", &file.display().to_string(), "--project", &id]);
+        assert_eq!(report["new"], new, "{report}");
+        // The second import's duplicates give nothing back either, and a restart counts alike.
+        assert_eq!(server.send(&json!({"event_name": "new"})).status, 202);
+        server.restart_cleanly();
+    }
+    assert_eq!(server.send(&json!({"event_name": "new"})).status, 202);
+    assert_eq!(server.send(&json!({"event_name": "new"})).status, 429);
+}
+
+/// The events of an NDJSON export, without their ids, in any order.
+fn without_ids(path: &str) -> Vec<String> {
     let mut events: Vec<String> = sorted_lines(path)
         .iter()
         .map(|line| {
             let mut event: Value = serde_json::from_str(line).expect("JSON");
             let fields = event.as_object_mut().expect("an object");
             fields.remove("id");
-            fields.remove("received_at");
             event.to_string()
         })
         .collect();
     events.sort();
     events
+}
+
+#[test]
+fn an_export_has_what_still_waited_in_the_queue() {
+    let mut server = Server::start_with(&["--roles", "api"]);
+    assert_eq!(server.send(&json!({"event_name": "waits"})).status, 202);
+    server.kill();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all.ndjson").display().to_string();
+    let exported = server.command(&["export", "--project", server.project_id(), "--output", &file]);
+    assert_eq!(exported["events"], 1);
+    assert!(sorted_lines(&file)[0].contains("waits"));
+}
+
+#[test]
+fn an_export_that_cannot_be_written_names_its_file_and_leaves_nothing() {
+    let place = Place::new();
+    place.command(&["generate", "--events", "50"]);
+    for name in ["full.ndjson", "full.csv.gz"] {
+        let partial = place.folder.path().join(format!("{name}.partial"));
+        // A disk without room.
+        std::os::unix::fs::symlink("/dev/full", &partial).expect("a link");
+        let output = binary()
+            .args(["--data-dir", &place.path("data"), "export", "--project", place.id()])
+            .args(["--output", &place.path(name)])
+            .output()
+            .expect("runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        let names_file = told.contains(&format!("cannot write {}", place.path(name)));
+        assert!(names_file && !told.contains("standard output"), "{told}");
+        assert!(
+            !partial.is_symlink() && !Path::new(&place.path(name)).exists(),
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! The real binary in a folder of its own, on a free loopback port, and a client to talk to it.
 
 use std::{
+    fs::OpenOptions,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 /// How long anything may take before a test gives up: generous, because machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +36,8 @@ pub struct Server {
     /// Where its data are.
     pub data_dir: PathBuf,
     arguments: Vec<String>,
+    /// Its standard error, of all starts.
+    log: NamedTempFile,
     _folder: Option<TempDir>,
 }
 
@@ -77,7 +81,8 @@ impl Server {
     /// Starts a server on existing data.
     pub fn start_in(data_dir: &Path, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let (child, document) = spawn(data_dir, &arguments);
+        let log = NamedTempFile::new().expect("a file");
+        let (child, document) = spawn(data_dir, &arguments, log.path());
         let project = match document["first_start"]["project"].clone() {
             Value::Null => first_project(data_dir),
             project => project,
@@ -89,8 +94,22 @@ impl Server {
             project,
             data_dir: data_dir.to_owned(),
             arguments,
+            log,
             _folder: None,
         }
+    }
+
+    /// The same server with a project that may send as much as it likes; in force when this returns.
+    pub fn without_rate_limit(mut self) -> Self {
+        self.command(&[
+            "project",
+            "update",
+            self.project_id(),
+            "--rate-limit-per-minute",
+            "none",
+        ]);
+        self.restart_cleanly();
+        self
     }
 
     /// Kills the server at once (SIGKILL) and starts it again on the same data.
@@ -108,21 +127,15 @@ impl Server {
     /// SIGTERM; returns whether the exit code was 0 and how long it took.
     pub fn stop(&mut self) -> (bool, Duration) {
         let started = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .expect("kill runs")
-                .success()
-        );
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), Signal::TERM).expect("signalled");
         let status = self.child.wait().expect("ended");
         (status.success(), started.elapsed())
     }
 
     /// Starts again on the same data; the port may be another.
     pub fn restart(&mut self) {
-        let (child, document) = spawn(&self.data_dir, &self.arguments);
+        let (child, document) = spawn(&self.data_dir, &self.arguments, self.log.path());
         self.child = child;
         self.url = document["url"].as_str().expect("a URL").to_owned();
     }
@@ -136,6 +149,11 @@ impl Server {
     /// More arguments for the next start.
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    }
+
+    /// What the server wrote to standard error.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log.path()).expect("the log")).into_owned()
     }
 
     pub fn public_key(&self) -> &str {
@@ -162,6 +180,17 @@ impl Server {
             self.public_key(),
             "application/json",
             event.to_string().as_bytes(),
+        )
+    }
+
+    /// Sends events in one batch with the project's key.
+    pub fn send_batch(&self, events: impl IntoIterator<Item = Value>) -> Answer {
+        let body = Value::Array(events.into_iter().collect()).to_string();
+        self.post(
+            "/api/events/batch/",
+            self.public_key(),
+            "application/json",
+            body.as_bytes(),
         )
     }
 
@@ -237,6 +266,9 @@ impl Drop for Server {
         // Already ended: nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
     }
 }
 
@@ -305,7 +337,8 @@ fn first_project(data_dir: &Path) -> Value {
     command_in(data_dir, &["project", "list"])[0].clone()
 }
 
-fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
+fn spawn(data_dir: &Path, arguments: &[String], log: &Path) -> (Child, Value) {
+    let stderr = OpenOptions::new().append(true).open(log).expect("the log");
     let mut child = binary()
         // By the environment, so that a test's flag overrides it.
         .env("IP_RATE_LIMIT_PER_MINUTE", "0")
@@ -313,6 +346,7 @@ fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
         .arg(data_dir)
         .args(arguments)
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .expect("the server starts");
     let out = child.stdout.take().expect("standard output");
@@ -321,7 +355,8 @@ fn spawn(data_dir: &Path, arguments: &[String]) -> (Child, Value) {
         Some(Ok(document)) => (child, document),
         other => {
             let status = child.wait().expect("ended");
-            panic!("the server did not start ({status}): {other:?}")
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            panic!("the server did not start ({status}): {other:?}\n{log}")
         }
     }
 }

@@ -45,6 +45,21 @@ fn commands(help: &str) -> Vec<String> {
         .collect()
 }
 
+/// Lines of prose that end before the width of the page although the next word would fit: their break is in the text, and a narrower
+/// terminal breaks them once more.
+fn lines_that_end_early(help: &str) -> Vec<&str> {
+    const WIDTH: usize = 120;
+    let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+    let lines: Vec<&str> = help.lines().collect();
+    let ends_early = |pair: &[&str]| {
+        let next_word = pair[1].split(' ').next().unwrap_or_default();
+        let would_fit = pair[0].chars().count() + 1 + next_word.chars().count() <= WIDTH;
+        is_prose(pair[0]) && is_prose(pair[1]) && would_fit
+    };
+    let found = lines.windows(2).filter(|pair| ends_early(pair));
+    found.map(|pair| pair[0]).collect()
+}
+
 #[test]
 fn every_command_helps_with_an_example_and_takes_both_spellings() {
     let folder = folder();
@@ -53,7 +68,7 @@ fn every_command_helps_with_an_example_and_takes_both_spellings() {
     while let Some(path) = todo.pop() {
         let mut arguments: Vec<&str> = path.iter().map(String::as_str).collect();
         arguments.push("--help");
-        let help = run(&folder, &[], &arguments);
+        let help = run(&folder, &[("COLUMNS", "200")], &arguments);
         assert_eq!(code(&help), 0, "{path:?}: {}", err(&help));
         let text = out(&help);
         for name in commands(&text) {
@@ -61,6 +76,7 @@ fn every_command_helps_with_an_example_and_takes_both_spellings() {
             deeper.push(name);
             todo.push(deeper);
         }
+        assert_eq!(lines_that_end_early(&text), Vec::<&str>::new(), "{path:?}");
         if path.is_empty() {
             continue;
         }
@@ -95,6 +111,16 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
             &["project", "create", "--name", "x", "--sampling-rate", "2"],
             "from 0 to 1",
         ),
+        (
+            &["project", "create", "--name", "x", "--retention-days", "0"],
+            "use `none`",
+        ),
+        (
+            &["project", "update", id, "--aggregation-retention-days", "0"],
+            "use `none`",
+        ),
+        (&["project", "list", "--data-dir", ""], "must not be blank"),
+        (&["config", "--allowed-hosts", " "], "must not be blank"),
         (&["project", "show", "x"], "project list"),
         (&["project", "update", id], "nothing to change"),
         (&["project", "delete", id], "--yes"),

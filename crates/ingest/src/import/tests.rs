@@ -63,6 +63,31 @@ fn id_and_credible_time_are_required() {
 }
 
 #[test]
+fn the_time_of_receipt_is_the_lines_but_never_later_than_now() {
+    let received_at = |field: &str| {
+        let line = format!(r#"{{"event_id":"1","event_name":"a","timestamp":"2020-01-01T00:00:00Z"{field}}}"#);
+        let event = decode_import_line(line.as_bytes(), PROJECT, now());
+        event
+            .map(|event| event.received_at.to_string())
+            .map_err(|errors| errors.to_line())
+    };
+    let kept = r#","received_at":"2020-01-02T03:04:05.678901Z""#;
+    assert_eq!(received_at(kept).as_deref(), Ok("2020-01-02T03:04:05.678901Z"));
+    for none in [
+        "",
+        r#","received_at":null"#,
+        r#","received_at":"2026-01-31T12:00:00.000001Z""#,
+    ] {
+        assert_eq!(received_at(none), Ok(now().to_string()), "{none}");
+    }
+    let wrong = received_at(r#","received_at":"then""#).unwrap_err();
+    assert_eq!(
+        wrong,
+        "received_at: Must be an RFC 3339 time such as 2026-01-31T12:00:00Z."
+    );
+}
+
+#[test]
 fn a_broken_line_is_its_own_fault_and_blank_ones_do_not_count() {
     let good = r#"{"event_id":"1","event_name":"a","timestamp":"2020-01-01T00:00:00Z"}"#;
     let nul = good.replace(r#""a""#, r#""\u0000""#);

@@ -46,7 +46,13 @@ pub async fn export(State(engine): State<Arc<Engine>>, Query(query): Query<Expor
         async move {
             match cursor {
                 None => Ok::<_, query::QueryError>(None),
-                Some(after) => next_page(&engine, &scope, &request, after).await.map(Some),
+                Some(after) => {
+                    let page = next_page(&engine, &scope, &request, after).await;
+                    // Whoever reads only sees that the answer ends too early.
+                    page.map(Some).inspect_err(|error| {
+                        tracing::warn!(%error, project.id = %scope.project_id(), "an export was broken off");
+                    })
+                }
             }
         }
     });

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
-use model::{ProjectId, limits};
+use model::{ProjectId, ledger::utc_day, limits};
 use queue::Records;
 use serde::Deserialize;
 
@@ -21,7 +21,7 @@ use super::{
         StatusReport,
     },
 };
-use crate::{background, engine::Engine, intake, to_the_end::to_the_end, worker::Worker};
+use crate::{background, engine::Engine, intake::Intake, to_the_end::to_the_end, worker::Worker};
 
 /// Every route of the admin socket. Who can connect may do everything: the socket's file mode is the lock.
 pub fn router(engine: Arc<Engine>) -> Router {
@@ -88,13 +88,17 @@ async fn import(
     let scope = engine.directory.operator_sender(query.project).ok_or_else(missing)?;
     let now = engine.clock().now();
     let mut report = ImportReport::default();
-    let mut records = Records::default();
-    for (index, line) in ingest::decode_import(&body, scope.project_id(), now)?
-        .into_iter()
-        .enumerate()
-    {
+    let (mut records, mut received) = (Records::default(), Vec::new());
+    // The same lines would be refused again: no 503, which asks to be tried again.
+    let lines =
+        ingest::decode_import(&body, scope.project_id(), now).map_err(|error| Failure::invalid(error.to_string()))?;
+    for (index, line) in lines.into_iter().enumerate() {
         match line {
-            Ok(event) => records.push_event(&event)?,
+            Ok(event) => {
+                received.push(event.received_at);
+                // It waits from now on, whenever an exporting server took it.
+                records.push_event(&event, now)?;
+            }
             Err(fields) => report.rejected.push(ImportRejection {
                 index,
                 error: fields.to_line(),
@@ -103,17 +107,28 @@ async fn import(
     }
     report.accepted = records.len() as u64;
     if !records.is_empty() {
-        // No quota: the operator knows what he imports.
-        intake::make_durable(&engine, scope.project_id(), records, None, now).await?;
+        // Each counts for the month in which it was received: an import of old events takes nothing of this one's quota. The operator
+        // knows what he imports: it is refused to nobody.
+        let days = received.chunk_by(|one, other| utc_day(*one) == utc_day(*other));
+        let received = days.map(|day| (day[0], day.len() as u64)).collect();
+        let intake = Intake {
+            project: scope.project_id(),
+            records,
+            received,
+            quota: None,
+        };
+        intake.make_durable(&engine).await?;
     }
     Ok(Json(report))
 }
 
-/// Empties the queue: waits for the process's own worker, or works here when there is none.
+/// Empties the queue: waits for the process's own worker, or works here when there is none. From here on the settings are those that
+/// stood in the metadata store when this was asked: a project that was switched off before gets nothing more into the queue.
 async fn process(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<ProcessRequest>,
 ) -> Result<Json<ProcessReport>, Failure> {
+    engine.directory.refresh(&**engine.meta()).await?;
     let batch_events = request.batch_size.unwrap_or(limits::STORE_BATCH_EVENTS_MAX);
     let worker = Worker::new(engine, batch_events);
     let report = to_the_end(worker.process(request.max_batches)).await?;
@@ -130,7 +145,8 @@ async fn cleanup(
 
 /// Deletes every event of a project, known to the metadata store or not.
 async fn delete_events(State(engine): State<Arc<Engine>>, Path(project): Path<String>) -> Result<Response, Failure> {
-    let project = ProjectId::from_str(&project)?;
+    let project = ProjectId::from_str(&project).map_err(|error| Failure::invalid(error.to_string()))?;
+    engine.directory.refresh(&**engine.meta()).await?;
     let deleted = engine.store().delete(project, None, false).await?;
     Ok((
         [(header::CONTENT_TYPE, "application/json")],

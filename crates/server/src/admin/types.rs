@@ -78,7 +78,7 @@ pub struct ProjectReport {
     pub ledger: LedgerTotals,
 }
 
-/// Answer of `POST /import?project=ID`. The request's body is NDJSON of [`ImportLine`]s, at most
+/// Answer of `POST /import?project=ID`. The request's body is NDJSON as [`ingest::decode_import`] reads it, at most
 /// [`model::limits::BATCH_EVENTS_MAX`] lines and [`model::limits::BATCH_BODY_BYTES_MAX`] bytes; limits, origins and sampling do not apply.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ImportReport {
@@ -95,35 +95,6 @@ pub struct ImportRejection {
     pub index: usize,
     /// What is wrong with it.
     pub error: String,
-}
-
-/// One line of an import: the fields of the contract's event, and those that only an import may set.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ImportLine {
-    /// As in the contract; derived from content by the importer, so that importing again adds nothing.
-    pub event_id: String,
-    /// As in the contract.
-    pub event_name: String,
-    /// As in the contract.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event_source: Option<String>,
-    /// As in the contract.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
-    /// As in the contract.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
-    /// As in the contract: an object.
-    #[serde(default)]
-    pub properties: serde_json::Map<String, serde_json::Value>,
-    /// The event's own time, RFC 3339; kept as it is.
-    pub timestamp: String,
-    /// The visitor's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip_address: Option<String>,
-    /// The visitor's user agent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
 }
 
 /// Body of `POST /process`.

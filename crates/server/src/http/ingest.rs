@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    intake::{self, IntakeError},
+    intake::{Intake, IntakeError},
     limit::LimitKey,
     metrics::Endpoint,
 };
@@ -207,8 +207,14 @@ impl<'a> Call<'a> {
         admission.count_refused(&engine.ledger, project.id, now);
         let accepted = admission.accepted.len();
         if accepted > 0 {
-            let quota = project.monthly_event_quota;
-            intake::make_durable(engine, project.id, admission.accepted, quota, now)
+            let intake = Intake {
+                project: project.id,
+                records: admission.accepted,
+                received: vec![(now, accepted as u64)],
+                quota: project.monthly_event_quota,
+            };
+            intake
+                .make_durable(engine)
                 .await
                 .map_err(|error| not_taken(&error, now))?;
         }

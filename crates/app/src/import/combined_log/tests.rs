@@ -97,6 +97,64 @@ fn odd_lines_are_read() {
 }
 
 #[test]
+fn the_site_before_the_visitor_is_no_visitor() {
+    let rest = r#"- frank [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 "-" "curl/8.5""#;
+    let cases = [
+        ("example.com:80 1.2.3.4", Some("1.2.3.4"), Some("example.com"), None),
+        (
+            "example.com 2001:db8::1",
+            Some("2001:db8::1"),
+            Some("example.com"),
+            None,
+        ),
+        ("10.0.0.1:8080 1.2.3.4", Some("1.2.3.4"), Some("10.0.0.1"), None),
+        (
+            "example.com:443 crawl.example.net",
+            None,
+            Some("example.com"),
+            Some("crawl.example.net"),
+        ),
+        ("example.com:443 -", None, None, Some("example.com:443")),
+        ("1.2.3.4", Some("1.2.3.4"), None, None),
+        ("crawl.example.net", None, None, Some("crawl.example.net")),
+        ("-", None, None, None),
+    ];
+    for (words, address, site, host) in cases {
+        // The ident word is there too where a dash stood for the visitor.
+        let event = event(&format!("{words} {rest}"));
+        let properties = &event["properties"];
+        assert_eq!(event["ip_address"].as_str(), address, "{words}");
+        assert_eq!(properties["hostname"].as_str(), site, "{words}");
+        assert_eq!(properties["host"].as_str(), host, "{words}");
+        assert!(
+            properties["auth_user"]
+                .as_str()
+                .is_some_and(|user| user.ends_with("frank")),
+            "{words}"
+        );
+        assert_eq!(event["anonymous_id"].is_string(), host.is_some(), "{words}");
+    }
+    let line = format!("example.com:80 1.2.3.4 {rest}");
+    let told = parse(line.as_bytes(), Some("www.example.com")).unwrap();
+    assert!(told.properties.0.get().contains(r#""hostname":"www.example.com""#));
+}
+
+#[test]
+fn a_host_with_its_agent_is_one_visitor() {
+    let visitor = |host: &str, agent: &str| {
+        let line = format!(r#"{host} - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 "-" "{agent}""#);
+        event(&line)["anonymous_id"].clone()
+    };
+    let one = visitor("crawl.example.com", "a");
+    // SHA-256 of "crawl.example.com|a" begins so: changing it splits every visitor in two.
+    assert_eq!(one, "host_32f6096e70541122");
+    assert_eq!(visitor("crawl.example.com", "a"), one);
+    assert_ne!(visitor("crawl.example.com", "b"), one);
+    assert_ne!(visitor("other.example.com", "a"), one);
+    assert_eq!(visitor("1.2.3.4", "a"), Value::Null);
+}
+
+#[test]
 fn lines_that_are_no_log_lines_say_why() {
     let cases = [
         ("hello", "the line has no time in brackets"),

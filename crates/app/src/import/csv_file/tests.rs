@@ -13,9 +13,9 @@ fn records(text: &[u8]) -> io::Result<Vec<(u64, Result<ImportEvent, String>)>> {
 
 #[test]
 fn columns_are_fields_or_properties() {
-    let text = "timestamp,event_name, plan ,user_id,properties\n\
-        2026-01-01T00:00:00Z,sign_up,\"pro, yearly\",u1,\"{\"\"price\"\":1.10,\"\"plan\"\":\"\"x\"\"}\"\n\
-        2026-01-01T00:00:01Z,visit,,,\n";
+    let text = "timestamp,event_name, plan ,user_id,anonymous_id,properties\n\
+        2026-01-01T00:00:00Z,sign_up,\"pro, yearly\",u1,,\"{\"\"price\"\":1.10,\"\"plan\"\":\"\"x\"\"}\"\n\
+        2026-01-01T00:00:01Z,visit,,,a1,\n";
     let seen = records(text.as_bytes()).unwrap();
     let first = seen[0].1.as_ref().unwrap();
     assert_eq!(
@@ -26,6 +26,10 @@ fn columns_are_fields_or_properties() {
     assert_eq!(first.properties.0.get(), r#"{"price":1.1,"plan":"x"}"#);
     let second = seen[1].1.as_ref().unwrap();
     assert_eq!((second.user_id.as_deref(), second.properties.0.get()), (None, "{}"));
+    assert_eq!(
+        (first.anonymous_id.as_deref(), second.anonymous_id.as_deref()),
+        (None, Some("a1"))
+    );
     assert_ne!(first.event_id, second.event_id);
     assert_eq!(records(text.as_bytes()).unwrap(), seen);
 }
@@ -94,6 +98,7 @@ fn event() -> impl Strategy<Value = ImportEvent> {
                     event_source,
                     user_id,
                     session_id,
+                    anonymous_id: None,
                     properties: Properties::from(&map),
                     timestamp: "2026-01-01T00:00:00Z".to_owned(),
                     received_at,

@@ -17,7 +17,7 @@ fn records(text: &str) -> (Vec<Seen>, Vec<String>) {
 
 #[test]
 fn fields_are_kept_as_they_are_spelled() {
-    let line = r#"{"event_id":"e1","event_name":"buy","event_source":"web","user_id":"u","session_id":"s","properties":{"b":1.10,"a":12345678901234567890},"timestamp":"2026-01-01T00:00:00.5+01:00","received_at":"2026-01-01T00:00:01Z","ip_address":"::1","user_agent":"x"}"#;
+    let line = r#"{"event_id":"e1","event_name":"buy","event_source":"web","user_id":"u","session_id":"s","anonymous_id":"a","properties":{"b":1.10,"a":12345678901234567890},"timestamp":"2026-01-01T00:00:00.5+01:00","received_at":"2026-01-01T00:00:01Z","ip_address":"::1","user_agent":"x"}"#;
     let (seen, ignored) = records(line);
     let event = seen[0].1.as_ref().unwrap();
     assert_eq!(serde_json::to_string(event).unwrap(), line);

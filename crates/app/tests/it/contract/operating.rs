@@ -1,6 +1,10 @@
 //! Health, metrics, the API's own description, stopping.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -163,4 +167,24 @@ fn sigterm_empties_the_queue_and_what_was_accepted_is_there_after_a_restart() {
     );
     server.restart();
     assert_eq!(server.wait_for_events(3_000)["count"], 3_000);
+}
+
+#[test]
+fn the_admin_socket_refuses_for_good_what_would_be_refused_again() {
+    let server = Server::start();
+    let status = |request: String| {
+        let mut socket = UnixStream::connect(server.data_dir.join("admin.sock")).expect("the admin socket");
+        write!(
+            socket,
+            "{request}host: admin\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    let import = format!("POST /import?project={} HTTP/1.1\r\n", server.project_id());
+    assert_eq!(status(import).as_deref(), Some("400"), "no lines");
+    let delete = "DELETE /projects/x/events HTTP/1.1\r\n".to_owned();
+    assert_eq!(status(delete).as_deref(), Some("400"), "no id");
 }

@@ -2,7 +2,7 @@
 
 use std::{io::Write, os::unix::net::UnixStream, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::journal::{Differences, Journal, settled_ledger, stored_ids};
 use crate::harness::Server;
@@ -17,13 +17,7 @@ fn fill(server: &Server, requests: usize) -> Journal {
             .map(|index| format!("caller-{number}-{index}"))
             .collect();
         let events = ids.iter().map(|id| json!({"event_name": "a", "event_id": id}));
-        let body = Value::Array(events.collect()).to_string();
-        let answer = server.post(
-            "/api/events/batch/",
-            server.public_key(),
-            "application/json",
-            body.as_bytes(),
-        );
+        let answer = server.send_batch(events);
         assert_eq!(answer.status, 202, "{}", answer.text);
         journal.promise(ids);
     }
@@ -45,16 +39,7 @@ fn ask_and_leave(server: &Server, wait: Duration) {
 
 #[test]
 fn a_caller_who_goes_away_takes_no_event_along() {
-    let mut server = Server::start();
-    server.command(&[
-        "project",
-        "update",
-        server.project_id(),
-        "--rate-limit-per-minute",
-        "none",
-    ]);
-    server.set_arguments(&["--roles", "api"]);
-    server.restart_cleanly();
+    let mut server = Server::start_with(&["--roles", "api"]).without_rate_limit();
     let journal = fill(&server, 4);
     for turn in 0..20 {
         ask_and_leave(&server, Duration::from_millis(40 + 7 * turn));

@@ -12,15 +12,7 @@ use crate::harness::Server;
 
 /// Single events that are accepted by a server without a worker, then a kill: all of them wait in the queue's files.
 fn waiting_events(count: usize) -> (Server, Journal) {
-    let mut server = Server::start_with(&["--roles", "api"]);
-    server.command(&[
-        "project",
-        "update",
-        server.project_id(),
-        "--rate-limit-per-minute",
-        "none",
-    ]);
-    server.restart_cleanly();
+    let mut server = Server::start_with(&["--roles", "api"]).without_rate_limit();
     let mut journal = Journal::default();
     for number in 0..count {
         let id = format!("event-{number}");

@@ -60,15 +60,7 @@ fn nothing_is_lost_or_doubled_when_the_server_is_killed() {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(KILLS);
-    let mut server = Server::start();
-    server.command(&[
-        "project",
-        "update",
-        server.project_id(),
-        "--rate-limit-per-minute",
-        "none",
-    ]);
-    server.restart_cleanly();
+    let mut server = Server::start().without_rate_limit();
     let key = server.public_key().to_owned();
     let url = Arc::new(Mutex::new(server.url.clone()));
     let stop = Arc::new(AtomicBool::new(false));

@@ -131,7 +131,7 @@ impl Admission {
     }
 
     fn accept(&mut self, index: usize, event: &AcceptedEvent) {
-        if let Err(error) = self.accepted.push_event(event) {
+        if let Err(error) = self.accepted.push_event(event, event.received_at) {
             // What was validated can be written; if not, the code is wrong, and its neighbours must not pay for it.
             tracing::error!(%error, "an accepted event cannot be encoded");
             let sentence = "The event cannot be stored: this is a bug of the server, please report it.";

@@ -36,7 +36,7 @@ pub fn record(project_id: ProjectId, number: u64) -> Record {
 /// The record of an event.
 pub fn event_record(event: &AcceptedEvent) -> Record {
     let mut records = Records::default();
-    records.push_event(event).expect("event encodes");
+    records.push_event(event, event.received_at).expect("event encodes");
     records.into_iter().next().expect("a record")
 }
 
