@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Context, ServerFlags};
 use crate::{
     config::Settings,
+    memory,
     output::Output,
     password::{self, Password},
     wiring::{self, EngineMode},
@@ -43,6 +44,7 @@ pub async fn run(_args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = server::start(engine, EngineMode::Serve).await?;
     let address = running.address.context("the server has no address")?;
+    memory::give_back();
     announce(context.output, &context.settings, address, first.as_ref())?;
     tracing::info!(%address, "serving");
     let failure = tokio::select! {

@@ -138,6 +138,12 @@ impl Server {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     }
 
+    /// What the system says of the process (`/proc/<pid>/status`).
+    pub fn process_status(&self) -> String {
+        let path = format!("/proc/{}/status", self.child.id());
+        std::fs::read_to_string(path).expect("a process")
+    }
+
     pub fn public_key(&self) -> &str {
         self.project["public_api_key"].as_str().expect("a key")
     }

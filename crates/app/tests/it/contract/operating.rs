@@ -164,3 +164,11 @@ fn sigterm_empties_the_queue_and_what_was_accepted_is_there_after_a_restart() {
     server.restart();
     assert_eq!(server.wait_for_events(3_000)["count"], 3_000);
 }
+
+#[test]
+fn huge_pages_do_not_inflate_the_server() {
+    let server = Server::start();
+    let status = server.process_status();
+    let enabled = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(enabled.map(str::trim), Some("0"), "{status}");
+}
