@@ -22,6 +22,7 @@ mod generate;
 mod http_client;
 mod import;
 mod logging;
+mod memory;
 mod output;
 mod password;
 mod queue_feed;
@@ -35,6 +36,7 @@ const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    memory::configure();
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,

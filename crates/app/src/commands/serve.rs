@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Context, ServerFlags};
 use crate::{
     config::Settings,
+    memory,
     output::{Output, OutputError},
     password::{self, Password},
     wiring::{self, EngineMode},
@@ -69,6 +70,7 @@ async fn introduce(
     address: SocketAddr,
 ) -> anyhow::Result<()> {
     let first = first_start(meta, context).await?;
+    memory::give_back();
     // As text: a closed standard output is no failure elsewhere.
     let told = match engine.directory.refresh(meta).await {
         Ok(_) => {

@@ -156,6 +156,12 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(self.log.path()).expect("the log")).into_owned()
     }
 
+    /// What the system says of the process (`/proc/<pid>/status`).
+    pub fn process_status(&self) -> String {
+        let path = format!("/proc/{}/status", self.child.id());
+        std::fs::read_to_string(path).expect("a process")
+    }
+
     pub fn public_key(&self) -> &str {
         self.project["public_api_key"].as_str().expect("a key")
     }

@@ -188,3 +188,11 @@ fn the_admin_socket_refuses_for_good_what_would_be_refused_again() {
     let delete = "DELETE /projects/x/events HTTP/1.1\r\n".to_owned();
     assert_eq!(status(delete).as_deref(), Some("400"), "no id");
 }
+
+#[test]
+fn huge_pages_do_not_inflate_the_server() {
+    let server = Server::start();
+    let status = server.process_status();
+    let enabled = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(enabled.map(str::trim), Some("0"), "{status}");
+}
