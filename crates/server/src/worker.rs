@@ -6,7 +6,7 @@
 mod batch;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -72,6 +72,44 @@ async fn take(engine: &Engine, deliveries: Vec<Delivery>) -> Result<Option<Taken
         oldest,
         started,
     }))
+}
+
+/// Reads until the batch is full, [`limits::STORE_BATCH_WAIT`] has passed since its first record, or, without `wait`, nothing more lies
+/// there: a queue hands out what it has in memory first, and that is seldom a whole batch.
+async fn collect(
+    engine: &Engine,
+    batch_events_max: usize,
+    wait: Duration,
+    unfinished: &mut Vec<Position>,
+) -> Result<Vec<Delivery>, QueueError> {
+    let queue = engine.queue();
+    let mut deliveries = queue.read(batch_events_max, wait).await?;
+    unfinished.extend(deliveries.iter().map(|delivery| delivery.position));
+    if deliveries.is_empty() {
+        return Ok(deliveries);
+    }
+    let deadline = Instant::now() + limits::STORE_BATCH_WAIT;
+    while deliveries.len() < batch_events_max {
+        let rest = match wait.is_zero() {
+            true => Duration::ZERO,
+            false => deadline.saturating_duration_since(Instant::now()),
+        };
+        if rest.is_zero() && !wait.is_zero() {
+            break;
+        }
+        match queue.read(batch_events_max - deliveries.len(), rest).await {
+            Ok(more) if more.is_empty() && wait.is_zero() => break,
+            Ok(more) => {
+                unfinished.extend(more.iter().map(|delivery| delivery.position));
+                deliveries.extend(more);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the queue failed while a batch was filling; storing what is there");
+                break;
+            }
+        }
+    }
+    Ok(deliveries)
 }
 
 /// Why a batch was not finished.
@@ -150,7 +188,12 @@ impl Worker {
         }
         let taken = match ahead.take() {
             Some(taken) => taken,
-            None => match take(&engine, self.collect(wait, unfinished).await?).await? {
+            None => match take(
+                &engine,
+                collect(&engine, self.batch_events_max, wait, unfinished).await?,
+            )
+            .await?
+            {
                 Some(taken) => taken,
                 None => return Ok(0),
             },
@@ -168,9 +211,12 @@ impl Worker {
             if !is_full {
                 return Ok(None);
             }
-            let deliveries = engine.queue().read(batch_events_max, Duration::ZERO).await?;
-            unfinished.extend(deliveries.iter().map(|delivery| delivery.position));
-            take(&engine, deliveries).await
+            let deliveries = collect(&engine, batch_events_max, Duration::ZERO, unfinished).await?;
+            let next = take(&engine, deliveries).await?;
+            if let Some(next) = &next {
+                engine.store().announce(&next.prepared.append(engine.queue().id()));
+            }
+            Ok::<_, QueueError>(next)
         };
         let (next, finished) = tokio::join!(next, self.finish(prepared, abort));
         match next {
@@ -200,43 +246,14 @@ impl Worker {
         Ok(positions.len())
     }
 
-    /// Reads until the batch is full or [`limits::STORE_BATCH_WAIT`] has passed since its first record.
-    async fn collect(&self, wait: Duration, unfinished: &mut Vec<Position>) -> Result<Vec<Delivery>, WorkerError> {
-        let queue = self.engine.queue();
-        let mut deliveries = queue.read(self.batch_events_max, wait).await?;
-        unfinished.extend(deliveries.iter().map(|delivery| delivery.position));
-        if deliveries.is_empty() || wait.is_zero() {
-            return Ok(deliveries);
-        }
-        let deadline = Instant::now() + limits::STORE_BATCH_WAIT;
-        while deliveries.len() < self.batch_events_max {
-            let Some(rest) = deadline
-                .checked_duration_since(Instant::now())
-                .filter(|rest| !rest.is_zero())
-            else {
-                break;
-            };
-            match queue.read(self.batch_events_max - deliveries.len(), rest).await {
-                Ok(more) => {
-                    unfinished.extend(more.iter().map(|delivery| delivery.position));
-                    deliveries.extend(more);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the queue failed while a batch was filling; storing what is there");
-                    break;
-                }
-            }
-        }
-        Ok(deliveries)
-    }
-
     async fn finish(&mut self, mut prepared: Prepared, abort: &CancellationToken) -> Result<(), WorkerError> {
         self.ensure_sources(&prepared).await;
         let mut dead = Vec::new();
         for Refused { delivery, reason } in std::mem::take(&mut prepared.refused) {
             dead.push(self.dead_letter(delivery, &reason).await?);
         }
-        let mut batch = prepared.take_append(self.engine.queue().id());
+        let mut batch = prepared.append(self.engine.queue().id());
+        prepared.release_items();
         batch.counts.extend(dead);
         self.store(batch, &prepared, abort).await?;
         for tally in prepared.foreign_tallies(&self.engine) {
@@ -350,20 +367,29 @@ impl Worker {
     }
 
     fn count(&mut self, batch: &AppendBatch, report: &AppendReport) {
+        // The ledger is locked for each call, and nearly all events of a batch end alike.
+        let mut stored: HashMap<ProjectId, (u64, Timestamp)> = HashMap::new();
         for (item, outcome) in batch.items.iter().zip(&report.outcomes) {
             let outcome = outcome.counted();
             if outcome.is_none() && Some(item.position) > self.engine.applied_before_start {
                 // Stored and counted by this process, delivered once more.
                 continue;
             }
+            let (project, received_at) = (item.event.project_id, item.event.received_at);
+            if outcome == Some(Outcome::Stored) {
+                stored.entry(project).or_insert((0, received_at)).0 += 1;
+                continue;
+            }
+            self.engine.ledger.finished(project, outcome, 1, received_at);
+            if outcome == Some(Outcome::Duplicate) {
+                self.report.duplicate += 1;
+            }
+        }
+        for (project, (count, received_at)) in stored {
             self.engine
                 .ledger
-                .finished(item.event.project_id, outcome, 1, item.event.received_at);
-            match outcome {
-                Some(Outcome::Stored) => self.report.stored += 1,
-                Some(Outcome::Duplicate) => self.report.duplicate += 1,
-                _ => {}
-            }
+                .finished(project, Some(Outcome::Stored), count, received_at);
+            self.report.stored += count;
         }
         #[expect(clippy::cast_precision_loss, reason = "at most a few thousand")]
         self.engine.metrics.batch_events.record(batch.items.len() as f64);
@@ -373,9 +399,14 @@ impl Worker {
     async fn ensure_sources(&mut self, prepared: &Prepared) {
         let now = self.engine.clock().now();
         let mut new: Vec<Source> = Vec::new();
-        for item in &prepared.items {
+        let mut last: Option<(ProjectId, &String)> = None;
+        for item in prepared.items.iter() {
             let Some(name) = &item.event.event_source else { continue };
             let project = item.event.project_id;
+            // Neighbours mostly come from one source.
+            if last.replace((project, name)) == Some((project, name)) {
+                continue;
+            }
             let listed = || {
                 self.engine
                     .directory

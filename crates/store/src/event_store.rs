@@ -133,6 +133,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// The ledger of each project and UTC day of `received_at` counts what happened, in the same transaction.
     async fn append(&self, batch: AppendBatch) -> Result<AppendReport, StoreError>;
 
+    /// Says which batch most likely comes next, while the one before it is being stored: a store may begin with what changes nothing.
+    /// Binds nobody. The batch is known again by its `items` and `checkpoint`; `counts` may still grow.
+    fn announce(&self, batch: &AppendBatch) {
+        let _ = batch;
+    }
+
     /// How far the queue with this id has been stored.
     async fn checkpoint(&self, queue: uuid::Uuid) -> Result<Option<u64>, StoreError>;
 

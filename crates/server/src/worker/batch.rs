@@ -1,8 +1,8 @@
 //! From deliveries to what the store takes.
 
 use std::{
-    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use ingest::Enricher;
@@ -16,12 +16,13 @@ use crate::engine::Engine;
 /// Deliveries, decoded and enriched.
 pub(super) struct Prepared {
     /// Events, in the order of the queue.
-    pub items: Vec<AppendItem>,
+    pub items: Arc<Vec<AppendItem>>,
     /// Tallies with their positions.
     tallies: Vec<(u64, Tally)>,
     /// What can never be stored.
     pub refused: Vec<Refused>,
-    deliveries: HashMap<u64, Delivery>,
+    /// Those of `items`.
+    deliveries: Vec<Delivery>,
     last_position: Option<u64>,
 }
 
@@ -33,20 +34,21 @@ pub(super) struct Refused {
 
 /// Decodes and enriches. An event that breaks the code is refused by itself; its neighbours do not notice.
 pub(super) fn prepare(deliveries: Vec<Delivery>, enricher: &Enricher) -> Prepared {
+    let mut items = Vec::with_capacity(deliveries.len());
     let mut prepared = Prepared {
-        items: Vec::with_capacity(deliveries.len()),
+        items: Arc::default(),
         tallies: Vec::new(),
         refused: Vec::new(),
         last_position: deliveries.last().map(|delivery| delivery.position.0),
-        deliveries: HashMap::with_capacity(deliveries.len()),
+        deliveries: Vec::with_capacity(deliveries.len()),
     };
     for delivery in deliveries {
         let position = delivery.position.0;
         match delivery.record.decode() {
             Ok(Payload::Event(event)) => match catch_unwind(AssertUnwindSafe(|| enricher.enrich(event))) {
                 Ok(event) => {
-                    prepared.items.push(AppendItem { position, event });
-                    prepared.deliveries.insert(position, delivery);
+                    items.push(AppendItem { position, event });
+                    prepared.deliveries.push(delivery);
                 }
                 Err(_) => prepared.refuse(
                     delivery,
@@ -57,6 +59,7 @@ pub(super) fn prepare(deliveries: Vec<Delivery>, enricher: &Enricher) -> Prepare
             Err(error) => prepared.refuse(delivery, error.to_string()),
         }
     }
+    prepared.items = Arc::new(items);
     prepared
 }
 
@@ -65,10 +68,10 @@ impl Prepared {
         self.refused.push(Refused { delivery, reason });
     }
 
-    /// The batch for the store; the events go with it.
-    pub(super) fn take_append(&mut self, queue: uuid::Uuid) -> AppendBatch {
+    /// The batch for the store, so far as it can be told before what was refused is set aside.
+    pub(super) fn append(&self, queue: uuid::Uuid) -> AppendBatch {
         AppendBatch {
-            items: std::mem::take(&mut self.items).into(),
+            items: Arc::clone(&self.items),
             counts: self
                 .tallies
                 .iter()
@@ -78,9 +81,15 @@ impl Prepared {
         }
     }
 
-    /// The delivery of an event.
+    /// Leaves the events to the batch that [`Self::append`] returned, so that they are not copied when it is halved.
+    pub(super) fn release_items(&mut self) {
+        self.items = Arc::default();
+    }
+
+    /// The delivery of an event: asked for a few, when the store refuses them.
     pub(super) fn delivery(&self, position: u64) -> Option<&Delivery> {
-        self.deliveries.get(&position)
+        let mut deliveries = self.deliveries.iter();
+        deliveries.find(|delivery| delivery.position.0 == position)
     }
 
     /// Tallies that an earlier process queued and the store did not have when this one started.

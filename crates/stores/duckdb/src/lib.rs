@@ -6,6 +6,7 @@
 //! - The index is durable before that transaction commits, and can be derived from the database at any time.
 //! - No statement of a reader can write, reach files, or change settings.
 
+mod announced;
 mod append;
 pub mod ceiling;
 mod compact;

@@ -11,11 +11,12 @@ use std::{
 use model::ProjectId;
 use uuid::Uuid;
 
-use crate::{engine::Engine, failure::Failure, files::Files};
+use crate::{announced::Announced, engine::Engine, failure::Failure, files::Files};
 
 /// Written by the writer thread; read by everybody. No lock is held while a statement runs.
 pub(crate) struct Shared {
     pub(crate) files: Files,
+    pub(crate) announced: Announced,
     engine: RwLock<Option<Arc<Engine>>>,
     positions: RwLock<HashMap<Uuid, u64>>,
     projects: RwLock<HashMap<ProjectId, u32>>,
@@ -27,6 +28,7 @@ impl Shared {
     pub(crate) fn new(files: Files) -> Self {
         Self {
             files,
+            announced: Announced::default(),
             engine: RwLock::default(),
             positions: RwLock::default(),
             projects: RwLock::default(),

@@ -7,7 +7,7 @@ use model::{EventId, ProjectId, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    append,
+    append::{self, Ahead},
     engine::Engine,
     failure::Failure,
     index::{Identity, Index, REMEMBERED_DAYS},
@@ -21,6 +21,7 @@ pub(crate) struct Open {
     pub(crate) engine: Arc<Engine>,
     pub(crate) connection: Connection,
     pub(crate) index: Index,
+    pub(crate) ahead: Ahead,
 }
 
 /// What is known of the index that lies there.
@@ -59,6 +60,7 @@ impl Open {
             engine,
             connection,
             index,
+            ahead: Ahead::Nothing,
         })
     }
 }

@@ -131,6 +131,12 @@ impl EventStore for DuckdbStore {
         self.write(|reply| Command::Append(batch, reply)).await
     }
 
+    fn announce(&self, batch: &AppendBatch) {
+        if batch.checkpoint.is_some() {
+            self.shared.announced.put(batch.clone());
+        }
+    }
+
     async fn checkpoint(&self, queue: Uuid) -> Result<Option<u64>, StoreError> {
         // The writer's memory is as durable as what it has answered.
         self.shared.engine()?;

@@ -16,7 +16,7 @@ use store::{AppendBatch, AppendReport, Reclaimed, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    append::{self, Appender},
+    append::{self, Ahead, Appender},
     compact,
     engine::Engine,
     failure::Failure,
@@ -186,6 +186,7 @@ impl Writer {
         let report = Appender {
             connection: &open.connection,
             index: &mut open.index,
+            ahead: &mut open.ahead,
             shared: &self.shared,
             schema: &self.schema,
             now: self.clock.now(),
@@ -205,6 +206,8 @@ impl Writer {
             params_from_iter(parameters),
         )?;
         if before.is_none() {
+            // A plan may have found users who are forgotten now.
+            open.ahead.discard(&mut open.index)?;
             // After the rows: a user who came back in between would else have rows under two numbers.
             open.index.forget_users(number)?;
         }
@@ -308,6 +311,7 @@ impl Writer {
                 engine,
                 connection,
                 index,
+                ahead: Ahead::Nothing,
             }),
             Err(failure) => {
                 self.kept = Some((engine, connection));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod it {
+    pub mod ahead;
     pub mod compaction;
     pub mod harness;
     pub mod image;

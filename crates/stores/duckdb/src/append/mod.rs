@@ -1,11 +1,12 @@
 //! Appending a batch: find out what is new, make the index's part durable, then commit rows, ledger and checkpoint together.
 
+mod ahead;
 mod columns;
 mod plan;
 mod progress;
 mod properties;
 
-use std::{borrow::Cow, collections::HashMap, panic::resume_unwind, thread};
+use std::{borrow::Cow, panic::resume_unwind, sync::mpsc::sync_channel, thread};
 
 use duckdb::{
     Connection,
@@ -13,14 +14,16 @@ use duckdb::{
     params,
 };
 use model::{EnrichedEvent, ProjectId, Timestamp};
-use store::{AppendBatch, AppendItem, AppendOutcome, AppendReport, Checkpoint};
+use store::{AppendBatch, AppendItem, AppendOutcome, AppendReport};
 use uuid::Uuid;
 
 use crate::{
     failure::Failure,
-    index::{Changes, Index, Owner, fold},
+    index::{Changes, Index},
     shared::Shared,
 };
+pub(crate) use ahead::Ahead;
+use ahead::{Facts, Plan, Planner};
 use columns::Columns;
 use plan::{Known, Source};
 pub(crate) use progress::{LEDGER, fold as fold_progress};
@@ -38,6 +41,8 @@ const PARALLEL_EVENTS_MIN: usize = 500;
 pub(crate) struct Appender<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) index: &'a mut Index,
+    /// What the append before found out for this one; afterwards what this one found out for the next.
+    pub(crate) ahead: &'a mut Ahead,
     pub(crate) shared: &'a Shared,
     pub(crate) schema: &'a SchemaRef,
     /// Decides which claims have passed.
@@ -50,15 +55,21 @@ pub(crate) fn schema() -> SchemaRef {
 }
 
 impl Appender<'_> {
-    /// Stores a batch; see [`store::EventStore::append`].
+    /// Stores a batch; see [`store::EventStore::append`]. Meanwhile plans for the one that is announced.
     pub(crate) fn append(&mut self, batch: &AppendBatch) -> Result<AppendReport, Failure> {
-        let source = self.source(batch);
-        let mut changes = self.index.begin();
-        let stored = self.store(batch, &source, &mut changes);
+        self.shared.announced.withdraw(&batch.items);
+        let source = self.planner(None).source(batch);
+        let plan = match self.ahead.take(batch, &source, self.index)? {
+            Some(plan) => plan,
+            None => self.planner(None).plan(batch, source, true),
+        };
+        let Plan { facts, mut changes, .. } = plan;
+        let stored = self.store(batch, facts, &mut changes);
         if let Err(failure) = &stored {
             // No transaction may be open at all; and the first error is the one to tell.
             let _ = self.connection.execute_batch("ROLLBACK");
-            // Numbers that were given in memory and may not have become durable.
+            // Numbers that were given in memory and may not have become durable, here or by a plan that relied on this batch.
+            *self.ahead = Ahead::Nothing;
             self.index.reload_numbers()?;
             if matches!(failure, Failure::Refused(_)) {
                 // These positions may never come again, but clients may bring the same events again.
@@ -68,108 +79,95 @@ impl Appender<'_> {
         Ok(AppendReport { outcomes: stored? })
     }
 
-    fn source(&self, batch: &AppendBatch) -> Source {
-        let Some(Checkpoint { queue, position }) = batch.checkpoint else {
-            let stored = self.shared.position(NO_QUEUE);
-            let first = stored.map_or(1, |stored| stored + 1);
-            return Source {
-                queue: NO_QUEUE,
-                stored,
-                position: first + batch.items.len() as u64 - 1,
-                numbered_from: Some(first),
-            };
-        };
-        let stored = self.shared.position(queue);
-        Source {
-            queue,
-            stored,
-            position: stored.map_or(position, |stored| stored.max(position)),
-            numbered_from: None,
+    fn planner(&mut self, after: Option<(Uuid, u64)>) -> Planner<'_> {
+        Planner {
+            index: self.index,
+            shared: self.shared,
+            now: self.now,
+            after,
         }
     }
 
     fn store(
         &mut self,
         batch: &AppendBatch,
-        source: &Source,
+        facts: Facts,
         changes: &mut Changes,
     ) -> Result<Vec<AppendOutcome>, Failure> {
-        let is_applied = |item: &&AppendItem| source.is_applied(item.position);
-        let items: Vec<&AppendItem> = batch.items.iter().filter(|item| !is_applied(item)).collect();
-        let (projects, new_projects) = self.project_numbers(&items);
-        let (known, columns) = self.prepare(&items, &projects, source, changes);
+        let Facts {
+            source,
+            projects,
+            new_projects,
+            known,
+            columns,
+        } = facts;
         let (columns, mut known) = (columns?, known?);
+        let items = source.new_items(batch);
         plan::ask_database(&items, &projects, &mut known.is_new, self.connection)?;
 
-        let outcomes = outcomes(batch, source, &known);
-        let counts = progress::count(batch, &outcomes, source);
+        let outcomes = outcomes(batch, &source, &known);
+        let counts = progress::count(batch, &outcomes, &source);
         if counts.is_empty() && source.stored == Some(source.position) {
             return Ok(outcomes);
         }
         let users_next = changes.next_numbers();
         let chunks = finish(columns, self.schema, &projects, &known)?;
-        let (index, connection) = (&mut *self.index, self.connection);
-        let (durable, appended) = both(
-            items.len() >= PARALLEL_EVENTS_MIN,
-            || index.commit(changes),
-            || {
-                connection.execute_batch("BEGIN TRANSACTION")?;
-                append_rows(connection, chunks)
-            },
-        );
-        // The order that everything hangs on: claims and numbers first, then the commit.
-        let mark = durable?;
-        appended?;
-        for (id, number) in &new_projects {
-            connection.execute("INSERT INTO projects VALUES (?, ?, 0)", params![number, id.to_string()])?;
-        }
-        let positions = [Some((source.queue, source.position)), mark.map(|mark| (INDEX, mark))];
-        progress::record(connection, positions.into_iter().flatten(), &counts, &users_next)?;
-        connection.execute_batch("COMMIT")?;
-
+        let connection = self.connection;
+        let is_large = items.len() >= PARALLEL_EVENTS_MIN;
+        // A new project's number is known to nobody before the commit.
+        let plans_ahead = is_large && new_projects.is_empty();
+        let after = Some((source.queue, source.position));
+        self.with_index(changes, is_large, plans_ahead.then_some(after).flatten(), |durable| {
+            connection.execute_batch("BEGIN TRANSACTION")?;
+            append_rows(connection, chunks)?;
+            for (id, number) in &new_projects {
+                connection.execute("INSERT INTO projects VALUES (?, ?, 0)", params![number, id.to_string()])?;
+            }
+            // The order that everything hangs on: claims and numbers first, then the commit.
+            let mark = durable()?;
+            let positions = [after, mark.map(|mark| (INDEX, mark))];
+            progress::record(connection, positions.into_iter().flatten(), &counts, &users_next)?;
+            Ok(connection.execute_batch("COMMIT")?)
+        })?;
         self.shared.add_projects(new_projects);
         self.shared.set_position(source.queue, source.position);
         Ok(outcomes)
     }
 
-    /// Asks the index about the events and turns them into columns, both at once.
-    fn prepare(
+    /// Makes the changes of the index durable and runs `commit`, which is given a call that waits for that and returns the index's mark.
+    /// If `parallel` they run at once, and with `after` the index then goes on to plan for the batch behind.
+    fn with_index(
         &mut self,
-        items: &[&AppendItem],
-        projects: &[u32],
-        source: &Source,
         changes: &mut Changes,
-    ) -> (Result<Known, Failure>, Result<Vec<Columns>, Failure>) {
-        let positions = self.shared.positions().into_iter();
-        let positions: HashMap<u32, u64> = positions.map(|(queue, position)| (fold(queue), position)).collect();
-        let is_stored = |owner: Owner| {
-            let stored = positions.get(&owner.queue);
-            stored.is_some_and(|stored| owner.position <= *stored)
-        };
-        let (index, now) = (&mut *self.index, self.now);
-        both(
-            items.len() >= PARALLEL_EVENTS_MIN,
-            || plan::ask_index(items, projects, source, index, changes, now, is_stored),
-            || items.chunks(ROWS_PER_CHUNK).map(storable_columns).collect(),
-        )
-    }
-
-    /// The project number of each item, and the projects that got one now.
-    fn project_numbers(&self, items: &[&AppendItem]) -> (Vec<u32>, Vec<(ProjectId, u32)>) {
-        let mut known: HashMap<ProjectId, u32> = HashMap::new();
-        let mut new = Vec::new();
-        let mut next = self.shared.next_project();
-        let numbers = items.iter().map(|item| {
-            let id = item.event.project_id;
-            *known.entry(id).or_insert_with(|| {
-                self.shared.project(id).unwrap_or_else(|| {
-                    new.push((id, next));
-                    next += 1;
-                    next - 1
-                })
-            })
+        parallel: bool,
+        after: Option<(Uuid, u64)>,
+        commit: impl FnOnce(&mut dyn FnMut() -> Result<Option<u64>, Failure>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !parallel {
+            let mut durable = Some(self.index.commit(changes)?);
+            return commit(&mut || Ok(durable.take().flatten()));
+        }
+        let shared = self.shared;
+        let planner = self.planner(after);
+        let (committed, ahead) = thread::scope(|scope| {
+            let (tell, told) = sync_channel(1);
+            // Dropped before the thread is waited for, also by a panic: it says that an announcement is not worth waiting for any more.
+            let busy = shared.announced.busy();
+            let indexing = scope.spawn(move || {
+                let mark = planner.index.commit(changes);
+                let plans = mark.is_ok() && after.is_some();
+                // Whoever waits for it may have failed already.
+                let _ = tell.send(mark);
+                if plans { planner.plan_next() } else { Ahead::Nothing }
+            });
+            let gone = || Failure::Unavailable("the thread that writes the index ended".to_owned());
+            let committed = commit(&mut || told.recv().map_err(|_| gone())?);
+            drop(busy);
+            let ahead = indexing.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (committed, ahead)
         });
-        (numbers.collect(), new)
+        *self.ahead = ahead;
+        committed
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use duckdb::{Connection, params};
 use model::{Deduplication, EnrichedEvent, EventId, Timestamp};
-use store::AppendItem;
+use store::{AppendBatch, AppendItem};
 use uuid::Uuid;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// The queue that a batch comes from, as the store sees it.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) queue: Uuid,
     /// Last position that is stored; `None`: the queue is new.
@@ -28,6 +29,12 @@ impl Source {
     /// Whether a position of this batch has been stored by an earlier delivery.
     pub(super) fn is_applied(&self, position: u64) -> bool {
         self.numbered_from.is_none() && self.stored.is_some_and(|stored| position <= stored)
+    }
+
+    /// The items of the batch that no earlier delivery applied.
+    pub(super) fn new_items<'a>(&self, batch: &'a AppendBatch) -> Vec<&'a AppendItem> {
+        let items = batch.items.iter();
+        items.filter(|item| !self.is_applied(item.position)).collect()
     }
 
     fn owner(&self, index: usize, item: &AppendItem) -> Owner {

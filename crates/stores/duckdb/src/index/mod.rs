@@ -185,12 +185,16 @@ impl Index {
         Ok(self.database.persist(PersistMode::SyncData)?)
     }
 
-    /// Starts the changes of a batch.
-    pub(crate) fn begin(&mut self) -> Changes {
+    /// Starts the changes of a batch of so many events.
+    pub(crate) fn begin(&mut self, events: usize) -> Changes {
         self.numbers.trim(limits::STORE_USER_CACHE_ENTRIES_MAX);
         Changes {
-            batch: Some(self.durable_batch()),
-            claimed: Vec::new(),
+            // A claim for each event, and the users among them that are new.
+            batch: Some(
+                OwnedWriteBatch::with_capacity(self.database.clone(), events + events / 4)
+                    .durability(Some(PersistMode::SyncData)),
+            ),
+            claimed: Vec::with_capacity(events),
             numbered: HashMap::new(),
         }
     }

@@ -44,7 +44,7 @@ fn reopen(directory: &TempDir, index: Index) -> Index {
 
 /// Claims in a batch of its own, as the owner of a position; everything up to `stored` is in the database.
 fn claim(index: &mut Index, number: u128, received: i64, now: i64, position: u64, stored: u64) -> bool {
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     let is_stored = |owner: Owner| owner.position <= stored;
     let is_mine = index
         .claim(
@@ -61,7 +61,7 @@ fn claim(index: &mut Index, number: u128, received: i64, now: i64, position: u64
 }
 
 fn number(index: &mut Index, project: u32, user: &str) -> u32 {
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     let number = index.number(&mut changes, project, user).unwrap();
     index.commit(&mut changes).unwrap();
     number
@@ -122,7 +122,7 @@ fn a_claim_counts_once_its_event_is_stored() {
 fn changes_count_for_nothing_until_they_are_committed() {
     let directory = TempDir::new().unwrap();
     let mut index = create(&directory);
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     assert!(
         index
             .claim(&mut changes, id(1), day(0), day(0), at(1), |_| true)
@@ -143,7 +143,7 @@ fn changes_count_for_nothing_until_they_are_committed() {
 fn a_released_claim_is_free() {
     let directory = TempDir::new().unwrap();
     let mut index = create(&directory);
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     for event in 1..=2 {
         assert!(
             index
@@ -283,7 +283,7 @@ fn a_project_that_is_full_is_refused() {
     index
         .restore_users(&mut std::iter::empty(), &HashMap::from([(0, u32::MAX)]))
         .unwrap();
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     assert!(matches!(
         index.number(&mut changes, 0, "one more"),
         Err(Failure::Refused(_))
@@ -335,12 +335,12 @@ fn an_index_that_lost_its_last_changes_is_made_anew() {
     let path = directory.path().join("index");
     let mut index = create(&directory);
     assert!(claim(&mut index, 1, 0, 0, 1, 0));
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     index
         .claim(&mut changes, id(2), day(0), day(0), at(2), |_| true)
         .unwrap();
     let mark = index.commit(&mut changes).unwrap().expect("something was changed");
-    let mut nothing = index.begin();
+    let mut nothing = index.begin(1);
     assert_eq!(index.commit(&mut nothing).unwrap(), None, "nothing to do is free");
     drop((index, changes, nothing));
     for (known, is_whole) in [(0, true), (mark, true), (mark + 1, false)] {
@@ -351,7 +351,7 @@ fn an_index_that_lost_its_last_changes_is_made_anew() {
     let mut index = Index::create(&path).unwrap();
     index.restore_mark(mark).unwrap();
     index.adopt(STORE, Uuid::nil()).unwrap();
-    let mut changes = index.begin();
+    let mut changes = index.begin(1);
     index
         .claim(&mut changes, id(3), day(0), day(0), at(3), |_| true)
         .unwrap();

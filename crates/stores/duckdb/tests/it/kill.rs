@@ -13,13 +13,14 @@ use std::{
 
 use model::{EnrichedEvent, Outcome};
 use store::{
+    AppendBatch,
     AppendOutcome::{self, AlreadyApplied, Duplicate, Stored},
     EventStore, StoreError,
 };
 use store_duckdb::DuckdbStore;
 use testkit::{
     build::{enriched_event, project},
-    suites::store::{QUEUE, append, column, count, ledger, named_event},
+    suites::store::{QUEUE, append, batch, column, count, ledger, named_event},
 };
 
 use crate::it::harness::open_at;
@@ -82,14 +83,27 @@ async fn child() {
             tokio::time::sleep(Duration::from_millis(random_below(60))).await;
         }
     });
-    let mut done = position(&store).await;
+    let mut next = batch_behind(position(&store).await);
     loop {
-        let first = done.saturating_sub(random_below(30)).max(1);
-        let last = done + 1 + random_below(80);
-        append(&*store, first, (first..=last).map(event_at)).await;
-        done = last;
-        println!("stored {done}");
+        let this = next;
+        let last = this.checkpoint.unwrap().position;
+        next = batch_behind(last);
+        store.announce(&next);
+        if random_below(3) == 0 {
+            // Another one comes than was announced.
+            next = batch_behind(last);
+        }
+        store.append(this).await.unwrap();
+        println!("stored {last}");
     }
+}
+
+/// A batch that goes on behind `done`, with a little of it once more; some are large enough to be planned ahead.
+fn batch_behind(done: u64) -> AppendBatch {
+    let events = if random_below(2) == 0 { 80 } else { 900 };
+    let first = done.saturating_sub(random_below(30)).max(1);
+    let last = done + 1 + random_below(events);
+    batch(first, (first..=last).map(event_at))
 }
 
 fn start(directory: &Path) -> Child {
