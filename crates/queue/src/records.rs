@@ -54,14 +54,11 @@ impl Records {
         self.count == 0
     }
 
-    /// Adds an accepted event. After an error nothing was added.
-    pub fn push_event(&mut self, event: &AcceptedEvent) -> Result<(), RecordError> {
-        self.push(
-            event.project_id,
-            event.received_at,
-            1,
-            &record::PayloadRef::Event(event),
-        )
+    /// Adds an accepted event that waits since `waiting_since`: its own time of receipt, but for imports. After an error nothing was
+    /// added.
+    pub fn push_event(&mut self, event: &AcceptedEvent, waiting_since: Timestamp) -> Result<(), RecordError> {
+        let payload = record::PayloadRef::Event(event);
+        self.push(event.project_id, waiting_since, 1, &payload)
     }
 
     /// Adds a tally. After an error nothing was added.
