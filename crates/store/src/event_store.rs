@@ -153,7 +153,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// The state now.
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError>;
 
-    /// A cheap call that fails when reading or writing would.
+    /// A cheap call that fails when reading or writing would. After it has failed it succeeds again once the cause is gone, though nothing
+    /// else is asked of the store.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// Finishes what is being written and closes; later calls fail as unavailable.

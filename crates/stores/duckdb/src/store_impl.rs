@@ -114,14 +114,26 @@ impl DuckdbStore {
     {
         let result = self.reader.read(work).await;
         if result.is_err() && self.shared.is_broken() {
-            let request = Request {
-                command: Command::Recover,
-                _place: None,
-            };
-            // When there is no room the writer has work, and looks before it.
-            let _ = self.requests.as_ref().map(|requests| requests.try_send(request));
+            self.recover();
         }
         result
+    }
+
+    /// Asks the writer to look whether something must be opened anew: there may be no other work that makes it look.
+    fn recover(&self) {
+        // At most one waits at any time: there is one place more than for those who wait for an answer.
+        if !self.shared.ask_for_recovery() {
+            return;
+        }
+        let request = Request {
+            command: Command::Recover,
+            _place: None,
+        };
+        let sent = self.requests.as_ref().map(|requests| requests.try_send(request));
+        if !matches!(sent, Some(Ok(()))) {
+            // The writer has ended.
+            self.shared.take_recovery_asked();
+        }
     }
 }
 
@@ -202,6 +214,8 @@ impl EventStore for DuckdbStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         if let Some(trouble) = self.shared.trouble() {
+            // A load balancer that hears of it sends nothing, so that no append would ever end the trouble.
+            self.recover();
             return Err(StoreError::Unavailable(trouble));
         }
         let shared = Arc::clone(&self.shared);
@@ -267,3 +281,6 @@ impl Drop for DuckdbStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,7 +116,7 @@ impl Writer {
             match request.command {
                 // The caller may be gone; what was done stays done.
                 Command::Append(batch, reply) => {
-                    drop(reply.send(self.work(|writer, open| writer.append(open, &batch))))
+                    drop(reply.send(self.work(|writer, open| writer.append_and_tell(open, &batch))))
                 }
                 Command::Delete(project, before, reply) => {
                     drop(reply.send(self.work(|writer, open| writer.delete(open, project, before))));
@@ -125,6 +125,8 @@ impl Writer {
                     drop(reply.send(self.work(|writer, open| writer.reclaim(open, force))))
                 }
                 Command::Recover => {
+                    // Whoever asks from now on saw what comes after this.
+                    self.shared.take_recovery_asked();
                     // Nobody waits for an answer; the next caller is told.
                     let _ = self.work(|_, _| Ok(()));
                 }
@@ -155,10 +157,7 @@ impl Writer {
         let result = catch_unwind(AssertUnwindSafe(|| work(self, &mut open)));
         self.open = Some(open);
         match result {
-            Ok(Ok(value)) => {
-                self.shared.set_trouble(None);
-                Ok(value)
-            }
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(failure)) => {
                 match &failure {
                     Failure::Fatal(message) => self.give_up(message),
@@ -167,8 +166,7 @@ impl Writer {
                         self.found = FoundIndex::Damaged;
                         self.give_up_index(&format!("it is damaged: {message}"));
                     }
-                    Failure::Unavailable(message) => self.shared.set_trouble(Some(message.clone())),
-                    Failure::Refused(_) | Failure::Interrupted => {}
+                    Failure::Unavailable(_) | Failure::Refused(_) | Failure::Interrupted => {}
                 }
                 Err(failure.into())
             }
@@ -180,6 +178,19 @@ impl Writer {
                 ))
             }
         }
+    }
+
+    /// Appends, and tells readiness how it went. Of the writer's work only this does: an append that failed is tried again until it
+    /// succeeds, while the failure of a compaction, say, would be told for as long as nobody sends an event.
+    fn append_and_tell(&mut self, open: &mut Open, batch: &AppendBatch) -> Result<AppendReport, Failure> {
+        let result = self.append(open, batch);
+        match &result {
+            Ok(_) => self.shared.set_trouble(None),
+            Err(Failure::Unavailable(message)) => self.shared.set_trouble(Some(message.clone())),
+            // The rest is told by `work`, or is no trouble of the store's.
+            Err(_) => {}
+        }
+        result
     }
 
     fn append(&mut self, open: &mut Open, batch: &AppendBatch) -> Result<AppendReport, Failure> {
@@ -345,6 +356,7 @@ impl Writer {
             error
         })?;
         self.found = FoundIndex::Tried;
+        self.shared.set_trouble(None);
         Ok(open)
     }
 
