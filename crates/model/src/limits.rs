@@ -101,6 +101,10 @@ pub const QUERY_RANGE_DAYS_MAX: i64 = 3_660;
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reading queries at once; others wait. Two cores are busy with two.
 pub const QUERY_CONCURRENCY_MAX: usize = 4;
+/// The same of one project: whatever it asks, a place is left for the others.
+pub const QUERY_CONCURRENCY_PER_PROJECT_MAX: usize = QUERY_CONCURRENCY_MAX - 1;
+/// How long a query waits for its place before it is told to come again: a person waits no longer, and the answer says when to try.
+pub const QUERY_PLACE_WAIT: Duration = Duration::from_secs(10);
 /// Memory that DuckDB may use for queries and its buffers: `design.md`, "Memory".
 pub const STORE_MEMORY_BYTES_MAX_DEFAULT: u64 = 256 * 1024 * 1024;
 /// Memory of the answer to one reading query: with DuckDB's own share it stays within `design.md`, "Memory" (512 MB).

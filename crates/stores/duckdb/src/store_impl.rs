@@ -107,12 +107,16 @@ impl DuckdbStore {
         answer.await.map_err(|_| closed())?
     }
 
-    async fn read_on<T, W>(&self, work: W) -> Result<T, StoreError>
+    async fn read_on<T, W>(&self, project: Option<ProjectId>, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&duckdb::Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let result = self.reader.read(work).await;
+        self.recovering(self.reader.read(project, work).await)
+    }
+
+    /// Hands on how a read went.
+    fn recovering<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() && self.shared.is_broken() {
             self.recover();
         }
@@ -156,12 +160,15 @@ impl EventStore for DuckdbStore {
             let project = self.shared.project(statement.project_id());
             *first = rows::bound(&project.map_or(Value::Null, |number| Value::Integer(number.into())));
         }
-        self.read_on(move |connection| rows::query(connection, statement.sql(), parameters))
-            .await
+        let project = statement.project_id();
+        self.read_on(Some(project), move |connection| {
+            rows::query(connection, statement.sql(), parameters)
+        })
+        .await
     }
 
     async fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
-        self.read_on(|connection| {
+        self.read_on(None, |connection| {
             let sql = format!("SELECT project_id::VARCHAR, day, outcome, count FROM ({LEDGER}) ORDER BY ALL");
             let mut statement = connection.prepare(&sql)?;
             let entries = statement.query_and_then([], |row| {
@@ -187,7 +194,7 @@ impl EventStore for DuckdbStore {
         let Some(number) = self.shared.project(project) else {
             return Ok(0);
         };
-        self.read_on(move |connection| {
+        self.read_on(None, move |connection| {
             let (condition, parameters) = delete_condition(number, before);
             let sql = format!("SELECT count(*) FROM events WHERE {condition}");
             Ok(connection.query_row(&sql, duckdb::params_from_iter(parameters), |row| row.get(0))?)
@@ -201,7 +208,7 @@ impl EventStore for DuckdbStore {
 
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError> {
         let shared = Arc::clone(&self.shared);
-        self.read_on(move |connection| {
+        self.read_on(None, move |connection| {
             let projects = project_statuses(connection, now)?;
             Ok(StoreStatus {
                 events: projects.iter().map(|project| project.events).sum(),
@@ -219,7 +226,7 @@ impl EventStore for DuckdbStore {
             return Err(StoreError::Unavailable(trouble));
         }
         let shared = Arc::clone(&self.shared);
-        self.read_on(move |connection| {
+        let probed = self.reader.probe(move |connection| {
             let free = rustix::fs::statvfs(shared.files.directory()).map_err(std::io::Error::from)?;
             if free.f_bavail.saturating_mul(free.f_frsize) < limits::DISK_FREE_BYTES_MIN {
                 return Err(Failure::Unavailable(format!(
@@ -230,8 +237,8 @@ impl EventStore for DuckdbStore {
             }
             connection.query_row("SELECT 1 FROM identity", [], |_| Ok(()))?;
             Ok(())
-        })
-        .await
+        });
+        self.recovering(probed.await)
     }
 
     async fn close(&self) -> Result<(), StoreError> {
