@@ -14,7 +14,8 @@ pub const EVENT_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const BATCH_BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
 /// Events of one batch: contract, "Ingestion".
 pub const BATCH_EVENTS_MAX: usize = 10_000;
-/// Bodies held in memory at once over all requests; beyond it requests get 503. Twelve of the largest batches.
+/// Bodies held in memory at once over all requests, as sent and while they are decoded; beyond it requests get 503. Twelve of the largest
+/// batches.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 240 * 1024 * 1024;
 /// What is still read of a refused request, so that its sender sees the answer: three of the largest batches.
 pub const BODY_DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
