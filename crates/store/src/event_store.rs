@@ -151,7 +151,7 @@ pub trait EventStore: Send + Sync + 'static {
     async fn delete(&self, project: ProjectId, before: Option<Timestamp>, dry_run: bool) -> Result<u64, StoreError>;
 
     /// Gives the space of deleted events back to the file system when that is worth it (always, with `force`).
-    /// Appends wait while it works; reads do not.
+    /// Appends wait while it works; reads do not. When the returned future is dropped, or the store closes, it stops and nothing has changed.
     async fn reclaim(&self, force: bool) -> Result<Reclaimed, StoreError>;
 
     /// The state now.

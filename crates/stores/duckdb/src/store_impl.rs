@@ -7,7 +7,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -91,6 +91,12 @@ impl DuckdbStore {
             ))
         })?;
         Ok(store)
+    }
+
+    /// The files, to look at from tests.
+    #[cfg(test)]
+    pub(crate) fn files(&self) -> &Files {
+        &self.shared.files
     }
 
     async fn write<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
@@ -203,7 +209,8 @@ impl EventStore for DuckdbStore {
     }
 
     async fn reclaim(&self, force: bool) -> Result<Reclaimed, StoreError> {
-        self.write(|reply| Command::Reclaim(force, reply)).await
+        let (watch, _stop) = self.watchdog.watch(Instant::now() + limits::STORE_COMPACT_TIME_MAX);
+        self.write(|reply| Command::Reclaim(force, watch, reply)).await
     }
 
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError> {
@@ -227,8 +234,7 @@ impl EventStore for DuckdbStore {
         }
         let shared = Arc::clone(&self.shared);
         let probed = self.reader.probe(move |connection| {
-            let free = rustix::fs::statvfs(shared.files.directory()).map_err(std::io::Error::from)?;
-            if free.f_bavail.saturating_mul(free.f_frsize) < limits::DISK_FREE_BYTES_MIN {
+            if shared.files.free_bytes()? < limits::DISK_FREE_BYTES_MIN {
                 return Err(Failure::Unavailable(format!(
                     "less than {} MiB are free in {}",
                     limits::DISK_FREE_BYTES_MIN >> 20,

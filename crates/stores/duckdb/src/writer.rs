@@ -24,7 +24,7 @@ use crate::{
     rows,
     shared::Shared,
     state::{self, FoundIndex, Open},
-    watchdog::Watchdog,
+    watchdog::{Watch, Watchdog},
 };
 
 /// Longest wait for reads of a database that must be opened anew to let go of it.
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// [`store::EventStore::delete`].
     Delete(ProjectId, Option<Timestamp>, Reply<u64>),
     /// [`store::EventStore::reclaim`].
-    Reclaim(bool, Reply<Reclaimed>),
+    Reclaim(bool, Watch, Reply<Reclaimed>),
     /// Look whether the database must be opened anew.
     Recover,
     /// [`store::EventStore::close`].
@@ -121,8 +121,8 @@ impl Writer {
                 Command::Delete(project, before, reply) => {
                     drop(reply.send(self.work(|writer, open| writer.delete(open, project, before))));
                 }
-                Command::Reclaim(force, reply) => {
-                    drop(reply.send(self.work(|writer, open| writer.reclaim(open, force))))
+                Command::Reclaim(force, watch, reply) => {
+                    drop(reply.send(self.work(|writer, open| writer.reclaim(open, force, &watch))))
                 }
                 Command::Recover => {
                     // Whoever asks from now on saw what comes after this.
@@ -223,7 +223,7 @@ impl Writer {
         Ok(deleted as u64)
     }
 
-    fn reclaim(&mut self, open: &mut Open, force: bool) -> Result<Reclaimed, Failure> {
+    fn reclaim(&mut self, open: &mut Open, force: bool, watch: &Watch) -> Result<Reclaimed, Failure> {
         let bytes_before = self.shared.files.database_bytes(self.generation);
         self.checkpoint(open)?;
         if !force && !compact::is_worth_it(&open.connection)? {
@@ -233,7 +233,8 @@ impl Writer {
             });
         }
         let started = Instant::now();
-        let (engine, reclaimed) = compact::compact(&self.shared.files, self.generation, &self.options)?;
+        let (files, from) = (&self.shared.files, self.generation);
+        let (engine, reclaimed) = compact::compact(files, from, &open.connection, &self.options, watch)?;
         self.generation = engine.generation();
         open.connection = engine.connect()?;
         open.engine = Arc::clone(&engine);

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use testkit::{clock::FixedClock, suites::store::now};
 
 use super::*;
