@@ -174,6 +174,9 @@ pub struct CleanupReport {
     pub bytes_after: u64,
     /// Nothing was deleted.
     pub dry_run: bool,
+    /// Why the space of deleted events was not given back; the next cleanup tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_error: Option<String>,
 }
 
 /// What a cleanup did in one project.

@@ -1,10 +1,14 @@
 //! Health, metrics, the API's own description, stopping.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, wait_until};
+use crate::harness::{PATIENCE, Server, wait_until};
 
 #[test]
 fn health_tells_each_dependency() {
@@ -163,4 +167,44 @@ fn sigterm_empties_the_queue_and_what_was_accepted_is_there_after_a_restart() {
     );
     server.restart();
     assert_eq!(server.wait_for_events(3_000)["count"], 3_000);
+}
+
+#[test]
+fn what_is_refused_while_the_server_stops_is_counted() {
+    let mut server = Server::start();
+    let mut late = TcpStream::connect(server.url.trim_start_matches("http://")).expect("connects");
+    late.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let body = r#"{"event_name":""}"#;
+    let head = format!(
+        "POST /api/events/ingest/ HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        server.public_key(),
+        body.len()
+    );
+    late.write_all(head.as_bytes()).expect("the head is sent");
+    // The request has arrived when another one, sent later, is answered.
+    assert_eq!(server.request("GET", "/health/live", &[], b"").status, 200);
+    let url = server.url.clone();
+    let finishing = std::thread::spawn(move || {
+        // A server that stops takes no new connections.
+        wait_until("the server to stop", || {
+            match TcpStream::connect(url.trim_start_matches("http://")) {
+                Ok(_) => Err("it still listens".to_owned()),
+                Err(_) => Ok(()),
+            }
+        });
+        late.write_all(body.as_bytes()).expect("the body is sent");
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).expect("an answer");
+        answer
+    });
+    assert!(server.stop().0, "exit code 0");
+    let answer = finishing.join().expect("ends");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    server.restart();
+    let ledger = server.ledger();
+    assert_eq!(
+        (&ledger["received"], &ledger["rejected"]),
+        (&json!(1), &json!(1)),
+        "{ledger}"
+    );
 }
