@@ -145,7 +145,7 @@ impl Engine {
     /// Asks each dependency.
     pub async fn dependencies(&self) -> Vec<DependencyStatus> {
         let queue = probe("queue", self.backends.queue.1, async {
-            self.queue().status().await.map(drop).map_err(|error| error.to_string())
+            self.queue().check().await.map_err(|error| error.to_string())
         });
         let store = probe("event_store", self.backends.store.1, async {
             self.store().check().await.map_err(|error| error.to_string())
