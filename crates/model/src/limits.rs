@@ -76,6 +76,10 @@ pub const QUEUE_DAMAGED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const QUEUE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of a dead letter's reason: a store's message, not its payload.
 pub const DEAD_LETTER_REASON_BYTES_MAX: usize = 4 * 1024;
+/// Dead letters of one list: the answer of the admin socket stays far below what its client takes (64 MiB), ordinary events assumed.
+pub const DEAD_LETTERS_LISTED_MAX: usize = 1_000;
+/// Dead letters that are appended anew together: the largest events fit [`QUEUE_APPEND_BYTES_MAX`].
+pub const DEAD_LETTERS_RETRIED_AT_ONCE_MAX: usize = 50;
 /// `Retry-After` of a 503: a full queue drains within seconds when the store is well.
 pub const UNAVAILABLE_RETRY_AFTER_SECONDS: u64 = 5;
 /// Tries of an event that the store refuses, before it becomes a dead letter.

@@ -53,6 +53,8 @@ pub struct Engine {
     pub consumers: AtomicU64,
     /// Held by the worker whose batch is under way.
     pub worker_turn: tokio::sync::Mutex<Turn>,
+    /// Held while dead letters are retried or discarded, so that none is retried twice.
+    pub dead_letters: tokio::sync::Mutex<()>,
     /// When this process began.
     pub started_at: Timestamp,
     /// The store's checkpoint when this process began: what the queue still delivers up to here was counted by an earlier one.
@@ -86,9 +88,9 @@ pub enum StartError {
 impl Engine {
     /// Reads the ledger and the directory. Nothing runs yet.
     pub async fn load(config: ServerConfig, backends: Backends) -> Result<Arc<Self>, StartError> {
+        let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
         let entries = backends.store.0.ledger().await?;
         let status = backends.queue.0.status().await?;
-        let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
         let started_at = backends.clock.now();
         let directory = Directory::default();
         directory.refresh(&*backends.meta.0).await?;
@@ -100,6 +102,7 @@ impl Engine {
             body_memory: BodyMemory::default(),
             consumers: AtomicU64::new(0),
             worker_turn: tokio::sync::Mutex::default(),
+            dead_letters: tokio::sync::Mutex::default(),
             started_at,
             applied_before_start,
             backends,

@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod contract;
 mod crash;
+mod dead_letters;
 mod fuzz;
 mod harness;
 mod real_input;
