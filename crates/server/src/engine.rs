@@ -1,5 +1,7 @@
 //! Everything that the roles of a process share.
 
+mod applied;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -89,6 +91,7 @@ impl Engine {
     /// Reads the ledger and the directory. Nothing runs yet.
     pub async fn load(config: ServerConfig, backends: Backends) -> Result<Arc<Self>, StartError> {
         let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
+        applied::acknowledge(&*backends.queue.0, applied_before_start).await?;
         let entries = backends.store.0.ledger().await?;
         let status = backends.queue.0.status().await?;
         let started_at = backends.clock.now();
