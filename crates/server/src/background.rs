@@ -1,6 +1,9 @@
 //! What runs beside requests and the worker: refreshing settings, sending tallies, retention.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use model::{Project, Timestamp};
 use queue::Record;
@@ -141,9 +144,15 @@ pub async fn cleanup(engine: &Engine, request: &CleanupRequest) -> Result<Cleanu
             deleted,
         });
     }
-    if !request.dry_run {
-        // Also when nothing was deleted now: an earlier try may have found no room for the copy.
+    if report.projects.iter().any(|project| project.deleted > 0) && !request.dry_run {
+        engine.reclaim_owed.store(true, Ordering::Relaxed);
+    }
+    // Also when nothing was deleted now: an earlier try may have found no room for the copy.
+    if !request.dry_run && engine.reclaim_owed.load(Ordering::Relaxed) {
         report.reclaim_error = engine.store().reclaim(false).await.err().map(|error| error.to_string());
+        engine
+            .reclaim_owed
+            .store(report.reclaim_error.is_some(), Ordering::Relaxed);
     }
     report.bytes_after = engine.store().status(now).await?.bytes;
     Ok(report)

@@ -57,6 +57,8 @@ pub struct Engine {
     pub worker_turn: tokio::sync::Mutex<Turn>,
     /// Held while dead letters are retried or discarded, so that none is retried twice.
     pub dead_letters: tokio::sync::Mutex<()>,
+    /// Events were deleted whose space has not been given back yet.
+    pub reclaim_owed: AtomicBool,
     /// When this process began.
     pub started_at: Timestamp,
     /// The store's checkpoint when this process began: what the queue still delivers up to here was counted by an earlier one.
@@ -106,6 +108,7 @@ impl Engine {
             consumers: AtomicU64::new(0),
             worker_turn: tokio::sync::Mutex::default(),
             dead_letters: tokio::sync::Mutex::default(),
+            reclaim_owed: AtomicBool::new(false),
             started_at,
             applied_before_start,
             backends,

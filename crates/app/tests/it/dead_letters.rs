@@ -139,7 +139,11 @@ fn dead_letters_are_listed_shown_retried_and_discarded() {
         "{ledger}"
     );
 
-    let last = positions(&list)[0].to_string();
+    discard(&mut server, positions(&list)[0], &ledger);
+}
+
+fn discard(server: &mut Server, position: u64, ledger: &Value) {
+    let last = position.to_string();
     let refused = run(&server.data_dir, &["dead_letters", "discard", &last]);
     assert!(refused.0 == Some(2) && refused.1.contains("--yes"), "{refused:?}");
     assert!(server.stop().0);
@@ -147,6 +151,6 @@ fn dead_letters_are_listed_shown_retried_and_discarded() {
     let done = command_in(&server.data_dir, &["dead_letters", "discard", &last, "--yes"]);
     assert_eq!(done, json!({"done": 1, "missing": [], "left": 0}));
     server.restart();
-    assert_eq!(server.ledger(), ledger);
+    assert_eq!(server.ledger(), *ledger);
     assert_eq!(server.command(&["event_status"])["queue"]["dead_letters"], 0);
 }
