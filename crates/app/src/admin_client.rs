@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use model::ProjectId;
 use serde::{Serialize, de::DeserializeOwned};
 use server::admin::types::{
-    AdminError, CleanupReport, CleanupRequest, ImportReport, ProcessReport, ProcessRequest, StatusReport,
+    AdminError, CleanupReport, CleanupRequest, DeadLettersDone, DeadLettersReport, DeadLettersRequest, ImportReport,
+    ProcessReport, ProcessRequest, StatusReport,
 };
 use tokio::net::UnixStream;
 
@@ -158,6 +159,25 @@ impl AdminClient {
     pub async fn delete_events(&self, project: ProjectId) -> anyhow::Result<DeletedEvents> {
         let path = format!("/projects/{project}/events");
         self.json(Method::DELETE, &path, Bytes::new(), WORK_TIMEOUT).await
+    }
+
+    /// `GET /dead_letters`: at most `limit`, at `from` or later.
+    pub async fn dead_letters(&self, from: u64, limit: u64) -> anyhow::Result<DeadLettersReport> {
+        let path = format!("/dead_letters?from={from}&limit={limit}");
+        self.json(Method::GET, &path, Bytes::new(), STATUS_TIMEOUT).await
+    }
+
+    /// `POST /dead_letters/retry`. In the queue, durably, when it returns.
+    pub async fn retry_dead_letters(&self, request: &DeadLettersRequest) -> anyhow::Result<DeadLettersDone> {
+        let body = serde_json::to_vec(request)?.into();
+        self.json(Method::POST, "/dead_letters/retry", body, WORK_TIMEOUT).await
+    }
+
+    /// `POST /dead_letters/discard`.
+    pub async fn discard_dead_letters(&self, request: &DeadLettersRequest) -> anyhow::Result<DeadLettersDone> {
+        let body = serde_json::to_vec(request)?.into();
+        self.json(Method::POST, "/dead_letters/discard", body, WORK_TIMEOUT)
+            .await
     }
 
     /// `GET /export`: NDJSON of [`crate::import::ImportEvent`]s, oldest first.

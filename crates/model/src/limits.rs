@@ -14,7 +14,8 @@ pub const EVENT_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const BATCH_BODY_BYTES_MAX: usize = 20 * 1024 * 1024;
 /// Events of one batch: contract, "Ingestion".
 pub const BATCH_EVENTS_MAX: usize = 10_000;
-/// Bodies held in memory at once over all requests; beyond it requests get 503. Twelve of the largest batches.
+/// Bodies held in memory at once over all requests, as sent and while they are decoded; beyond it requests get 503. Twelve of the largest
+/// batches.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 240 * 1024 * 1024;
 /// What is still read of a refused request, so that its sender sees the answer: three of the largest batches.
 pub const BODY_DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -75,6 +76,10 @@ pub const QUEUE_DAMAGED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const QUEUE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes of a dead letter's reason: a store's message, not its payload.
 pub const DEAD_LETTER_REASON_BYTES_MAX: usize = 4 * 1024;
+/// Dead letters of one list: the answer of the admin socket stays far below what its client takes (64 MiB), ordinary events assumed.
+pub const DEAD_LETTERS_LISTED_MAX: usize = 1_000;
+/// Dead letters that are appended anew together: the largest events fit [`QUEUE_APPEND_BYTES_MAX`].
+pub const DEAD_LETTERS_RETRIED_AT_ONCE_MAX: usize = 50;
 /// `Retry-After` of a 503: a full queue drains within seconds when the store is well.
 pub const UNAVAILABLE_RETRY_AFTER_SECONDS: u64 = 5;
 /// Tries of an event that the store refuses, before it becomes a dead letter.
@@ -101,6 +106,10 @@ pub const QUERY_RANGE_DAYS_MAX: i64 = 3_660;
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reading queries at once; others wait. Two cores are busy with two.
 pub const QUERY_CONCURRENCY_MAX: usize = 4;
+/// The same of one project: whatever it asks, a place is left for the others.
+pub const QUERY_CONCURRENCY_PER_PROJECT_MAX: usize = QUERY_CONCURRENCY_MAX - 1;
+/// How long a query waits for its place before it is told to come again: a person waits no longer, and the answer says when to try.
+pub const QUERY_PLACE_WAIT: Duration = Duration::from_secs(10);
 /// Memory that DuckDB may use for queries and its buffers, rows that are not yet folded in among them: with it a server under full load
 /// stays below 400 MB (`design.md`, "Memory"). Storing costs the same with 160 as with 256 MiB, which is used up too.
 pub const STORE_MEMORY_BYTES_MAX_DEFAULT: u64 = 160 * 1024 * 1024;
@@ -120,6 +129,10 @@ pub const STORE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 pub const STORE_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// Share of the file, in percent, that deleted events must take before compaction is worth its writing.
 pub const STORE_COMPACT_PERCENT_MIN: u64 = 25;
+/// Memory of compaction, in percent of what DuckDB may use: it comes on top, for as long as compaction works.
+pub const STORE_COMPACT_MEMORY_PERCENT: u64 = 25;
+/// Time of one compaction: appends wait for it, and the queue holds an hour of them.
+pub const STORE_COMPACT_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Memory of each part of the embedded store's index before it is written out (`design.md`, "Memory": idle below 60 MB).
 pub const STORE_INDEX_MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Memory of the index's block cache.

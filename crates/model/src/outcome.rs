@@ -31,7 +31,9 @@ pub enum Rejection {
     RateLimited,
     /// Over the project's events per month.
     QuotaExceeded,
-    /// The browser's origin is not on the project's list.
+    /// The browser's origin is not on the project's list. Only the `code` of an error body and of the request's metric: the request is
+    /// refused before its events are read, so that nobody knows how many there are, and the ledger counts events. The place among the
+    /// others stays: records in the queue name refusals by number.
     OriginNotAllowed,
     /// The queue could not make it durable; the client was told to retry.
     NotDurable,

@@ -98,11 +98,18 @@ pub trait EventQueue: Send + Sync + 'static {
     /// Sets a delivery aside durably with its reason, then acknowledges it.
     async fn dead_letter(&self, delivery: &Delivery, reason: &str) -> Result<(), QueueError>;
 
-    /// The records set aside, oldest first, at most `limit`.
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+    /// The records set aside at `from` or later, in the order of their positions, at most `limit`. Damaged ones are left out.
+    async fn dead_letters(&self, from: Position, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Forgets dead letters for good, damaged ones too; durable when it returns. Returns how many there were; unknown positions are ignored.
+    async fn discard_dead_letters(&self, positions: &[Position]) -> Result<u64, QueueError>;
 
     /// The state now.
     async fn status(&self) -> Result<QueueStatus, QueueError>;
+
+    /// A cheap call that fails when an append would. After it has failed it succeeds again once the cause is gone, though nothing is
+    /// appended meanwhile.
+    async fn check(&self) -> Result<(), QueueError>;
 
     /// Makes acknowledgements durable and refuses further appends.
     async fn close(&self) -> Result<(), QueueError>;

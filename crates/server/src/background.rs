@@ -1,6 +1,9 @@
 //! What runs beside requests and the worker: refreshing settings, sending tallies, retention.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use model::{Project, Timestamp};
 use queue::Records;
@@ -31,13 +34,12 @@ pub async fn refresh_directory(engine: Arc<Engine>, stop: CancellationToken) {
     }
 }
 
-/// Queues tallies until `stop`, then once more.
+/// Queues tallies until `stop`. Requests that are answered after that need [`flush_tallies`] once more.
 pub async fn send_tallies(engine: Arc<Engine>, stop: CancellationToken) {
     let mut ticks = Ticks::new(TALLY_INTERVAL, stop);
     while ticks.next().await {
         flush_tallies(&engine).await;
     }
-    flush_tallies(&engine).await;
 }
 
 /// Folds metrics until `stop`.
@@ -51,13 +53,25 @@ pub async fn keep_metrics(engine: Arc<Engine>, stop: CancellationToken) {
 /// Deletes what projects no longer keep, until `stop`.
 pub async fn apply_retention(engine: Arc<Engine>, stop: CancellationToken) {
     let mut ticks = Ticks::new(RETENTION_INTERVAL, stop);
+    let request = CleanupRequest::default();
     while ticks.next().await {
-        match cleanup(&engine, &CleanupRequest::default()).await {
+        let cleaned = tokio::select! {
+            cleaned = cleanup(&engine, &request) => cleaned,
+            // A cleanup can take longer than a stop may; the next start goes on with it.
+            () = ticks.stop.cancelled() => return,
+        };
+        match cleaned {
             Ok(report) => {
                 let deleted: u64 = report.projects.iter().map(|project| project.deleted).sum();
                 if deleted > 0 {
                     let (before, after) = (report.bytes_before, report.bytes_after);
                     tracing::info!(deleted, bytes_before = before, bytes_after = after, "retention applied");
+                }
+                if let Some(error) = report.reclaim_error {
+                    tracing::warn!(
+                        error,
+                        "the space of deleted events could not be given back; tried again in an hour"
+                    );
                 }
             }
             Err(error) => tracing::warn!(%error, "retention could not be applied; tried again in an hour"),
@@ -88,7 +102,8 @@ impl Ticks {
     }
 }
 
-async fn flush_tallies(engine: &Engine) {
+/// Queues the outcomes so far that no event carries.
+pub(crate) async fn flush_tallies(engine: &Engine) {
     let tallies = engine.ledger.take_unsent();
     if tallies.is_empty() {
         return;
@@ -130,8 +145,15 @@ pub async fn cleanup(engine: &Engine, request: &CleanupRequest) -> Result<Cleanu
             deleted,
         });
     }
-    if !request.dry_run && report.projects.iter().any(|project| project.deleted > 0) {
-        engine.store().reclaim(false).await?;
+    if report.projects.iter().any(|project| project.deleted > 0) && !request.dry_run {
+        engine.reclaim_owed.store(true, Ordering::Relaxed);
+    }
+    // Also when nothing was deleted now: an earlier try may have found no room for the copy.
+    if !request.dry_run && engine.reclaim_owed.load(Ordering::Relaxed) {
+        report.reclaim_error = engine.store().reclaim(false).await.err().map(|error| error.to_string());
+        engine
+            .reclaim_owed
+            .store(report.reclaim_error.is_some(), Ordering::Relaxed);
     }
     report.bytes_after = engine.store().status(now).await?.bytes;
     Ok(report)

@@ -1,5 +1,7 @@
 //! Everything that the roles of a process share.
 
+mod applied;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -53,6 +55,10 @@ pub struct Engine {
     pub consumers: AtomicU64,
     /// Held by the worker whose batch is under way.
     pub worker_turn: tokio::sync::Mutex<Turn>,
+    /// Held while dead letters are retried or discarded, so that none is retried twice.
+    pub dead_letters: tokio::sync::Mutex<()>,
+    /// Events were deleted whose space has not been given back yet.
+    pub reclaim_owed: AtomicBool,
     /// When this process began.
     pub started_at: Timestamp,
     /// The store's checkpoint when this process began: what the queue still delivers up to here was counted by an earlier one.
@@ -86,9 +92,10 @@ pub enum StartError {
 impl Engine {
     /// Reads the ledger and the directory. Nothing runs yet.
     pub async fn load(config: ServerConfig, backends: Backends) -> Result<Arc<Self>, StartError> {
+        let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
+        applied::acknowledge(&*backends.queue.0, applied_before_start).await?;
         let entries = backends.store.0.ledger().await?;
         let status = backends.queue.0.status().await?;
-        let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
         let started_at = backends.clock.now();
         let directory = Directory::default();
         directory.refresh(&*backends.meta.0).await?;
@@ -100,6 +107,8 @@ impl Engine {
             body_memory: BodyMemory::default(),
             consumers: AtomicU64::new(0),
             worker_turn: tokio::sync::Mutex::default(),
+            dead_letters: tokio::sync::Mutex::default(),
+            reclaim_owed: AtomicBool::new(false),
             started_at,
             applied_before_start,
             backends,
@@ -145,7 +154,7 @@ impl Engine {
     /// Asks each dependency.
     pub async fn dependencies(&self) -> Vec<DependencyStatus> {
         let queue = probe("queue", self.backends.queue.1, async {
-            self.queue().status().await.map(drop).map_err(|error| error.to_string())
+            self.queue().check().await.map_err(|error| error.to_string())
         });
         let store = probe("event_store", self.backends.store.1, async {
             self.store().check().await.map_err(|error| error.to_string())

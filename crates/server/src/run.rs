@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::limits;
+use store::StoreError;
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinSet,
@@ -23,6 +24,9 @@ use crate::{
     http,
     worker::Worker,
 };
+
+/// Longest wait for each step of a stop once its budget is used up: what is under way then is worth a moment.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// A process at work.
 pub struct Running {
@@ -148,27 +152,35 @@ impl Running {
         if tokio::time::timeout_at(deadline, finished).await.is_err() {
             tracing::warn!("some components did not stop in time");
         }
+        // Only now: the requests that finished meanwhile were refused or sampled out too. The worker stores what is queued here.
+        let flushed = background::flush_tallies(&self.engine);
+        if tokio::time::timeout(CLOSE_WAIT, flushed).await.is_err() {
+            tracing::warn!("the last refusals could not be queued in time; they are not counted");
+        }
         self.drain.cancel();
         let drained = async { while self.worker.join_next().await.is_some() {} };
         if tokio::time::timeout_at(deadline, drained).await.is_err() {
             self.abort.cancel();
             // The worker looks at the token between two steps; a commit under way is worth waiting for.
-            let _ = tokio::time::timeout(Duration::from_secs(5), async {
-                while self.worker.join_next().await.is_some() {}
-            })
-            .await;
+            let _ = tokio::time::timeout(CLOSE_WAIT, async { while self.worker.join_next().await.is_some() {} }).await;
         }
         if let Err(error) = self.engine.queue().close().await {
             tracing::error!(%error, "the queue could not be closed cleanly");
         }
-        if let Err(error) = self.engine.store().close().await {
-            tracing::error!(%error, "the event store could not be closed cleanly");
+        // Its own waits are bounded, but for one statement of its writer.
+        let closed = tokio::time::timeout(2 * CLOSE_WAIT, self.engine.store().close());
+        if let Err(error) = closed.await.unwrap_or_else(|_| Err(store_is_busy())) {
+            tracing::error!(%error, "the event store could not be closed cleanly; its log is replayed at the next start");
         }
         self.engine.meta().close().await;
         if let Err(error) = std::fs::remove_file(&self.admin_socket) {
             tracing::debug!(%error, "the admin socket was gone");
         }
     }
+}
+
+fn store_is_busy() -> StoreError {
+    StoreError::Unavailable("it is still busy".to_owned())
 }
 
 /// Binds the admin socket for the owner alone. The caller holds the data directory's lock, so a socket that exists is a dead one.

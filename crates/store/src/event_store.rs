@@ -112,13 +112,16 @@ pub enum StoreError {
     /// The statement ran into its time limit and was stopped.
     #[error("the query took longer than {0:?}")]
     Timeout(std::time::Duration),
+    /// Others are served at present, and a place did not become free in time; nothing was done.
+    #[error("the event store is busy with other questions: no place within {0:?}")]
+    Overloaded(std::time::Duration),
 }
 
 impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Timeout(_) => true,
+            Self::Unavailable(_) | Self::Timeout(_) | Self::Overloaded(_) => true,
             Self::Refused(_) => false,
         }
     }
@@ -142,7 +145,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// How far the queue with this id has been stored.
     async fn checkpoint(&self, queue: uuid::Uuid) -> Result<Option<u64>, StoreError>;
 
-    /// Answers a statement; stopped after [`model::limits::QUERY_TIMEOUT`]. Sees all batches whose append has returned.
+    /// Answers a statement; stopped after [`model::limits::QUERY_TIMEOUT`]. Sees all batches whose append has returned. One project's
+    /// statements never take all places: a store refuses as [`StoreError::Overloaded`] whoever waits for one too long.
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError>;
 
     /// Every entry of the ledger.
@@ -153,13 +157,14 @@ pub trait EventStore: Send + Sync + 'static {
     async fn delete(&self, project: ProjectId, before: Option<Timestamp>, dry_run: bool) -> Result<u64, StoreError>;
 
     /// Gives the space of deleted events back to the file system when that is worth it (always, with `force`).
-    /// Appends wait while it works; reads do not.
+    /// Appends wait while it works; reads do not. When the returned future is dropped, or the store closes, it stops and nothing has changed.
     async fn reclaim(&self, force: bool) -> Result<Reclaimed, StoreError>;
 
     /// The state now.
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError>;
 
-    /// A cheap call that fails when reading or writing would.
+    /// A cheap call that fails when reading or writing would, but not because others read. After it has failed it succeeds again once the
+    /// cause is gone, though nothing else is asked of the store.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// Finishes what is being written and closes; later calls fail as unavailable.

@@ -77,5 +77,8 @@ fn text(report: &CleanupReport, output: Output) -> String {
             size(report.bytes_after)
         ));
     }
+    if let Some(error) = &report.reclaim_error {
+        text.push_str(&format!("{}: {error}\n", output.bad("The space was not given back")));
+    }
     text
 }

@@ -10,6 +10,7 @@ use crate::{config::Settings, output::Output};
 mod bench;
 mod cleanup_events;
 mod config;
+mod dead_letters;
 mod event_status;
 mod export;
 mod fields;
@@ -170,6 +171,9 @@ pub enum Command {
     /// Show the state of queue, stores and projects
     #[command(name = "event_status", alias = "event-status")]
     EventStatus(event_status::Args),
+    /// List, show, retry and discard events that could not be stored
+    #[command(name = "dead_letters", alias = "dead-letters")]
+    DeadLetters(dead_letters::Args),
     /// Import events from NDJSON, CSV or web-server access logs
     Import(import::Args),
     /// Export events as NDJSON or CSV
@@ -213,6 +217,7 @@ impl Command {
             Self::ProcessEvents(args) => process_events::run(args, context).await,
             Self::CleanupEvents(args) => cleanup_events::run(args, context).await,
             Self::EventStatus(args) => event_status::run(args, context).await,
+            Self::DeadLetters(args) => dead_letters::run(args, context).await,
             Self::Import(args) => import::run(args, context).await,
             Self::Export(args) => export::run(args, context).await,
             Self::Generate(args) => generate::run(args, context).await,

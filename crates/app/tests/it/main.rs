@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod contract;
 mod crash;
+mod dead_letters;
 mod first_start;
 mod fuzz;
 mod harness;

@@ -115,9 +115,33 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// The first `limit` by position. Damaged ones are logged and left out; their files stay.
-    pub(super) fn list(&self, limit: usize) -> Vec<DeadLetter> {
-        let letters = self.positions.iter().filter_map(|position| {
+    /// Removes those of `positions` that there are, durably, and returns how many.
+    pub(super) fn discard(&mut self, positions: &[Position]) -> io::Result<u64> {
+        let mut discarded = 0;
+        for position in positions {
+            if !self.positions.contains(&position.0) {
+                continue;
+            }
+            let path = self.path(position.0);
+            let bytes = self.files.open(&path).and_then(|file| file.length()).unwrap_or(0);
+            match self.files.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                // Somebody may have removed it by hand.
+                _ => {}
+            }
+            self.positions.remove(&position.0);
+            self.bytes = self.bytes.saturating_sub(bytes);
+            discarded += 1;
+        }
+        if discarded > 0 {
+            self.files.sync_directory(&self.directory)?;
+        }
+        Ok(discarded)
+    }
+
+    /// The first `limit` by position, at `from` or later. Damaged ones are logged and left out; their files stay.
+    pub(super) fn list(&self, from: Position, limit: usize) -> Vec<DeadLetter> {
+        let letters = self.positions.range(from.0..).filter_map(|position| {
             let path = self.path(*position);
             match read_all(&*self.files, &path).map(|bytes| decode(&bytes)) {
                 Ok(Some(letter)) => Some(letter),

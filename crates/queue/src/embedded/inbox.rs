@@ -156,6 +156,11 @@ impl Inbox {
         }
     }
 
+    /// Whether every further append is refused: by [`Self::close`], or because the writer has ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Refuses further appends; those that wait are still taken.
     pub(super) fn close(&self) {
         self.lock().closed = true;

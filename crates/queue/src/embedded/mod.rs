@@ -60,6 +60,7 @@ pub mod files;
 mod format;
 mod inbox;
 mod keeper;
+mod readiness;
 mod recovery;
 mod segment;
 mod shared;
@@ -224,6 +225,7 @@ impl EmbeddedQueue {
                 wanted: Mutex::new(Wanted::default()),
                 called: Condvar::new(),
             },
+            readiness: readiness::Readiness::default(),
         });
         let writer = Writer::new(Arc::clone(&shared));
         let writer = spawn("queue-writer", move || writer.run()).map_err(io_error("start a thread for"))?;
@@ -352,8 +354,18 @@ impl EventQueue for EmbeddedQueue {
         self.acknowledge(&[delivery.position]).await
     }
 
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
-        self.blocking(move |shared| Ok(lock(&shared.dead).list(limit))).await
+    async fn dead_letters(&self, from: Position, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        self.blocking(move |shared| Ok(lock(&shared.dead).list(from, limit)))
+            .await
+    }
+
+    async fn discard_dead_letters(&self, positions: &[Position]) -> Result<u64, QueueError> {
+        let positions = positions.to_vec();
+        self.blocking(move |shared| {
+            let discarded = lock(&shared.dead).discard(&positions);
+            discarded.map_err(|error| unavailable("removing a dead letter", &error))
+        })
+        .await
     }
 
     async fn status(&self) -> Result<QueueStatus, QueueError> {
@@ -372,6 +384,10 @@ impl EventQueue for EmbeddedQueue {
         status.damaged_records = damage.records();
         status.bytes += damage.bytes();
         Ok(status)
+    }
+
+    async fn check(&self) -> Result<(), QueueError> {
+        self.blocking(readiness::check).await
     }
 
     async fn close(&self) -> Result<(), QueueError> {

@@ -18,6 +18,7 @@ use super::{
     files::{DataFile, FileSystem},
     format::{Item, RECORD_HEADER_BYTES, RecordHeader, Seed, Walk},
     inbox::Inbox,
+    readiness::Readiness,
     segment::read_range,
     state::{Cursor, State},
     survey::payload_is_sound,
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     /// Something to read, perhaps.
     pub(super) readable: Notify,
     pub(super) keeper: Keeper,
+    pub(super) readiness: Readiness,
 }
 
 /// The checkpoint file and what it says.

@@ -69,7 +69,9 @@ impl Writer {
         let group_bytes_max = self.shared.options.segment_bytes / GROUPS_PER_SEGMENT_MIN;
         let group_bytes_max = usize::try_from(group_bytes_max).unwrap_or(usize::MAX);
         while let Some(group) = self.shared.inbox.next_group(group_bytes_max) {
-            match self.write(&group) {
+            let written = self.write(&group);
+            self.shared.readiness.tell(written.clone().err().map(QueueError::from));
+            match written {
                 Ok(()) => self.publish(group),
                 Err(refusal) => {
                     for request in group {

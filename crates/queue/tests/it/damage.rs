@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use queue::{EventQueue, OpenError, Record};
+use queue::{EventQueue, OpenError, Position, Record};
 use testkit::build::{instant, project};
 
 use super::{
@@ -305,7 +305,7 @@ async fn a_damaged_dead_letter_does_not_hide_the_others() {
         queue.dead_letter(&delivery, "because").await.unwrap();
     }
     change(&files, &files.paths("/dead/")[1].clone(), |content| content[30] ^= 1);
-    let letters = queue.dead_letters(2).await.unwrap();
+    let letters = queue.dead_letters(Position(0), 2).await.unwrap();
     assert_eq!(
         letters
             .iter()

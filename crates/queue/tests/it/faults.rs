@@ -74,6 +74,25 @@ async fn a_failed_append_is_refused_and_the_next_one_goes_to_a_new_segment() {
 }
 
 #[tokio::test]
+async fn a_medium_that_failed_is_told_until_an_append_succeeds() {
+    for call in [Call::Write, Call::Sync] {
+        let files = SimulatedFiles::default();
+        let queue = open(&files);
+        fill(&queue, 0..3, 100).await;
+        queue.check().await.unwrap();
+        files.inject(fault(call, ".segment"));
+        queue.append(vec![record(90, 400)]).await.unwrap_err();
+        let told = queue.check().await.unwrap_err();
+        assert!(
+            matches!(&told, QueueError::Unavailable(why) if why.contains("made to fail")),
+            "{told}"
+        );
+        fill(&queue, 3..6, 100).await;
+        queue.check().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_a_start_delivers_is_on_the_medium() {
     let files = SimulatedFiles::default();
     let queue = open(&files);
@@ -256,7 +275,7 @@ async fn a_dead_letter_that_cannot_be_written_stays_delivered() {
         assert_eq!((status.waiting, status.dead_letters), (1, 0), "{call:?}");
         queue.dead_letter(&deliveries[0], "because").await.unwrap();
         let queue = open(&files.after_power_cut(|_| 0));
-        let letters = queue.dead_letters(10).await.unwrap();
+        let letters = queue.dead_letters(Position(0), 10).await.unwrap();
         assert_eq!(letters.len(), 1, "durable after a failed {call:?}");
         assert_eq!(letters[0].reason, "because");
     }

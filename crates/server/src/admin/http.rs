@@ -15,7 +15,7 @@ use queue::Records;
 use serde::Deserialize;
 
 use super::{
-    export,
+    export, letters,
     types::{
         AdminError, CleanupReport, CleanupRequest, ImportRejection, ImportReport, ProcessReport, ProcessRequest,
         StatusReport,
@@ -36,6 +36,9 @@ pub fn router(engine: Arc<Engine>) -> Router {
         .route("/export", get(export::export))
         .route("/projects/{project}/events", delete(delete_events))
         .route("/reclaim", post(reclaim))
+        .route("/dead_letters", get(letters::list))
+        .route("/dead_letters/retry", post(letters::retry))
+        .route("/dead_letters/discard", post(letters::discard))
         .with_state(engine)
 }
 

@@ -1,5 +1,7 @@
 //! Bodies of the admin socket; also what `--json` prints.
 
+use std::collections::BTreeSet;
+
 use model::{LedgerTotals, ProjectId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +147,9 @@ pub struct CleanupReport {
     pub bytes_after: u64,
     /// Nothing was deleted.
     pub dry_run: bool,
+    /// Why the space of deleted events was not given back; the next cleanup tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_error: Option<String>,
 }
 
 /// What a cleanup did in one project.
@@ -158,6 +163,54 @@ pub struct CleanupProject {
     pub before: Timestamp,
     /// How many.
     pub deleted: u64,
+}
+
+/// Answer of `GET /dead_letters?from=POSITION&limit=N`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeadLettersReport {
+    /// In the order of their positions.
+    pub letters: Vec<DeadLetterReport>,
+    /// How many there are, damaged ones and those that are not listed included.
+    pub total: u64,
+}
+
+/// A record that was set aside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeadLetterReport {
+    /// Where it stood in the queue: its name.
+    pub position: u64,
+    /// Whose.
+    pub project_id: ProjectId,
+    /// When the server took it.
+    pub received_at: Timestamp,
+    /// When it was set aside.
+    pub dead_at: Timestamp,
+    /// How often it had been delivered.
+    pub attempts: u32,
+    /// Why it was set aside.
+    pub reason: String,
+    /// The event; `None` when this build cannot read it.
+    pub event: Option<serde_json::Value>,
+    /// The record's bytes in hexadecimal, where there is no event.
+    pub payload: Option<String>,
+}
+
+/// Body of `POST /dead_letters/retry` and `POST /dead_letters/discard`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeadLettersRequest {
+    /// Which; `None` = all (to retry only).
+    pub positions: Option<BTreeSet<u64>>,
+}
+
+/// Their answer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeadLettersDone {
+    /// Retried or discarded.
+    pub done: u64,
+    /// Positions without a dead letter that can be read.
+    pub missing: Vec<u64>,
+    /// Dead letters that are left.
+    pub left: u64,
 }
 
 /// An error of the admin socket.

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
-use model::Project;
+use model::{Project, Rejection};
 
 use super::error::ApiError;
 
@@ -49,7 +49,8 @@ pub fn expose(request: &HeaderMap, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }
 
-/// 403 when a page of another origin than the project's sends events. A request without `Origin` is a server's.
+/// 403 when a page of another origin than the project's sends events. A request without `Origin` is a server's. The body has not been read:
+/// nothing of it is received, and the ledger does not know of it.
 pub fn check_origin(request: &HeaderMap, project: &Project) -> Result<(), ApiError> {
     let Some(origin) = request.get(header::ORIGIN) else {
         return Ok(());
@@ -64,5 +65,9 @@ pub fn check_origin(request: &HeaderMap, project: &Project) -> Result<(), ApiErr
         "Pages of {} may not send events to this project: add the origin to its cors_allowed_origins.",
         origin.to_str().unwrap_or("this origin")
     );
-    Err(ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", error))
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        Rejection::OriginNotAllowed.tag(),
+        error,
+    ))
 }

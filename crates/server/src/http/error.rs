@@ -188,6 +188,9 @@ impl From<query::QueryError> for ApiError {
                     "The event store is not available right now: try again later.",
                 )
             }
+            QueryError::Store(StoreError::Overloaded(_)) => {
+                Self::unavailable("overloaded", "Too many questions at once: try again later.")
+            }
             QueryError::Store(StoreError::Refused(cause)) => Self::internal(&cause),
             QueryError::PageNotFound { page } => Self::not_found(format!("There is no page {page}.")),
             QueryError::Invalid(fields) => {

@@ -158,7 +158,8 @@ impl<'a> Call<'a> {
             Endpoint::Batch => (ingest::Endpoint::Batch, limits::BATCH_BODY_BYTES_MAX),
             Endpoint::Ingest | Endpoint::Reading => (ingest::Endpoint::Single, limits::EVENT_BODY_BYTES_MAX),
         };
-        let body = self.engine.body_memory.read(self.headers, body, limit).await?;
+        let mut body = self.engine.body_memory.read(self.headers, body, limit).await?;
+        body.prepare_decoding(self.headers, limit).await?;
         let cookie = Cookie::of(self, &scope);
         let context = RequestContext {
             project_id: scope.project_id(),

@@ -32,6 +32,9 @@ const FIRST_GENERATION: u64 = 1;
 pub(crate) struct Files {
     directory: PathBuf,
     lock: Mutex<Option<File>>,
+    /// Which of the next flushes of the directory fail, the next one in the lowest bit.
+    #[cfg(test)]
+    pub(crate) failing_flushes: std::sync::atomic::AtomicU32,
 }
 
 impl Files {
@@ -46,6 +49,8 @@ impl Files {
         let files = Self {
             lock: Mutex::new(Some(lock(&directory)?)),
             directory,
+            #[cfg(test)]
+            failing_flushes: Default::default(),
         };
         let generation = files.current()?;
         files.remove_leftovers(generation).map_err(|error| {
@@ -79,14 +84,35 @@ impl Files {
         &self.directory
     }
 
-    /// Points CURRENT at `generation`, durably. Before it returns the old generation counts, after it the new one.
+    /// Points CURRENT at `generation`, durably. Before it returns the old generation counts, after it the new one. When the flush at its
+    /// end has failed, CURRENT names the new one, and after a power cut either.
     pub(crate) fn set_current(&self, generation: u64) -> io::Result<()> {
+        // First: after the rename there must be nothing left that fails for want of a file handle.
+        let directory = File::open(&self.directory)?;
         let staged = self.directory.join(STAGED);
         let mut file = File::create(&staged)?;
         writeln!(file, "{}", database_name(generation))?;
         file.sync_all()?;
         fs::rename(&staged, self.directory.join(CURRENT))?;
-        File::open(&self.directory)?.sync_all()
+        #[cfg(test)]
+        if self.flush_fails() {
+            return Err(io::Error::other("a flush fails"));
+        }
+        directory.sync_all()
+    }
+
+    #[cfg(test)]
+    fn flush_fails(&self) -> bool {
+        use std::sync::atomic::Ordering::SeqCst;
+        let next = self.failing_flushes.load(SeqCst);
+        self.failing_flushes.store(next >> 1, SeqCst);
+        next & 1 == 1
+    }
+
+    /// Bytes that the disk has left for us.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Removes a generation and its log. Processes that have it open keep reading it.
@@ -120,7 +146,8 @@ impl Files {
         fs::metadata(wal(&self.database(generation))).map_or(0, |metadata| metadata.len())
     }
 
-    fn current(&self) -> Result<u64, StoreError> {
+    /// The generation that CURRENT names.
+    pub(crate) fn current(&self) -> Result<u64, StoreError> {
         let pointer = self.directory.join(CURRENT);
         match fs::read_to_string(&pointer) {
             Ok(name) => generation_of(name.trim()).ok_or_else(|| {

@@ -1,14 +1,17 @@
 //! Reads: each on a connection of its own, in a read-only transaction, bounded in number and time.
 
+mod places;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use duckdb::Connection;
-use model::limits;
+use model::ProjectId;
 use store::StoreError;
-use tokio::sync::Semaphore;
+
+use self::places::Places;
 
 use crate::{
     failure::Failure,
@@ -20,7 +23,7 @@ use crate::{
 pub(crate) struct Reader {
     shared: Arc<Shared>,
     watchdog: Arc<Watchdog>,
-    permits: Arc<Semaphore>,
+    places: Places,
     timeout: Duration,
 }
 
@@ -29,25 +32,39 @@ impl Reader {
         Self {
             shared,
             watchdog,
-            permits: Arc::new(Semaphore::new(limits::QUERY_CONCURRENCY_MAX)),
+            places: Places::default(),
             timeout,
         }
     }
 
-    /// Runs `work` on a thread for blocking work. When its time is over (waiting for a place included) or the returned future is dropped,
-    /// its statement is interrupted.
-    pub(crate) async fn read<T, W>(&self, work: W) -> Result<T, StoreError>
+    /// Runs `work` for a project (or for the operator) on a thread for blocking work. When its time is over or the returned future is
+    /// dropped, its statement is interrupted. Fails as overloaded when others leave it no place in time.
+    pub(crate) async fn read<T, W>(&self, project: Option<ProjectId>, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let deadline = Instant::now() + self.timeout;
-        let place = tokio::time::timeout_at(deadline.into(), Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(place) = place else {
-            return Err(StoreError::Timeout(self.timeout));
-        };
-        let place = place.map_err(|_| StoreError::Unavailable("the store is closed".to_owned()))?;
-        let (watch, _stop) = self.watchdog.watch(deadline);
+        let place = self.places.take(project).await?;
+        self.run(place, work).await
+    }
+
+    /// The same for a look whether reading works: slow reads of others must not look like a failure.
+    pub(crate) async fn probe<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let place = self.places.take_for_probe().await?;
+        self.run(place, work).await
+    }
+
+    async fn run<T, W, P>(&self, place: P, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        P: Send + 'static,
+    {
+        let (watch, _stop) = self.watchdog.watch(Instant::now() + self.timeout);
         let (shared, timeout) = (Arc::clone(&self.shared), self.timeout);
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -60,10 +77,9 @@ impl Reader {
     /// Lets no further read begin and waits up to `wait` for those under way, which are stopped.
     pub(crate) async fn close(&self, wait: Duration) {
         self.watchdog.stop();
-        let all = u32::try_from(limits::QUERY_CONCURRENCY_MAX).unwrap_or(u32::MAX);
         // Reads that do not end in time keep the file open until they do; they cannot write.
-        let _ = tokio::time::timeout(wait, self.permits.acquire_many(all)).await;
-        self.permits.close();
+        let _ = tokio::time::timeout(wait, self.places.take_all()).await;
+        self.places.close();
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     projects: RwLock<HashMap<ProjectId, u32>>,
     trouble: Mutex<Option<String>>,
     broken: AtomicBool,
+    recovery_asked: AtomicBool,
 }
 
 impl Shared {
@@ -34,6 +35,7 @@ impl Shared {
             projects: RwLock::default(),
             trouble: Mutex::default(),
             broken: AtomicBool::new(false),
+            recovery_asked: AtomicBool::new(false),
         }
     }
 
@@ -100,7 +102,8 @@ impl Shared {
         *self.projects.write().unwrap_or_else(PoisonError::into_inner) = projects;
     }
 
-    /// Why writing fails at present; `None` while it does not.
+    /// Why events cannot be stored at present; `None` while they can. Set by appends and whenever the database or its index is given up;
+    /// cleared by an append, and when both are open again.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -122,5 +125,15 @@ impl Shared {
     /// Whether [`Self::report_broken`] was called since the last time.
     pub(crate) fn take_broken(&self) -> bool {
         self.broken.swap(false, Ordering::Relaxed)
+    }
+
+    /// Asks for a recovery. False: one has been asked for that the writer has not come to yet.
+    pub(crate) fn ask_for_recovery(&self) -> bool {
+        !self.recovery_asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// The writer comes to the recovery, or there was no room to ask it.
+    pub(crate) fn take_recovery_asked(&self) {
+        self.recovery_asked.store(false, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -93,6 +93,12 @@ impl DuckdbStore {
         Ok(store)
     }
 
+    /// The files, to look at from tests.
+    #[cfg(test)]
+    pub(crate) fn files(&self) -> &Files {
+        &self.shared.files
+    }
+
     async fn write<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| closed())?;
@@ -107,21 +113,37 @@ impl DuckdbStore {
         answer.await.map_err(|_| closed())?
     }
 
-    async fn read_on<T, W>(&self, work: W) -> Result<T, StoreError>
+    async fn read_on<T, W>(&self, project: Option<ProjectId>, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnOnce(&duckdb::Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let result = self.reader.read(work).await;
+        self.recovering(self.reader.read(project, work).await)
+    }
+
+    /// Hands on how a read went.
+    fn recovering<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() && self.shared.is_broken() {
-            let request = Request {
-                command: Command::Recover,
-                _place: None,
-            };
-            // When there is no room the writer has work, and looks before it.
-            let _ = self.requests.as_ref().map(|requests| requests.try_send(request));
+            self.recover();
         }
         result
+    }
+
+    /// Asks the writer to look whether something must be opened anew: there may be no other work that makes it look.
+    fn recover(&self) {
+        // At most one waits at any time: there is one place more than for those who wait for an answer.
+        if !self.shared.ask_for_recovery() {
+            return;
+        }
+        let request = Request {
+            command: Command::Recover,
+            _place: None,
+        };
+        let sent = self.requests.as_ref().map(|requests| requests.try_send(request));
+        if !matches!(sent, Some(Ok(()))) {
+            // The writer has ended.
+            self.shared.take_recovery_asked();
+        }
     }
 }
 
@@ -150,12 +172,15 @@ impl EventStore for DuckdbStore {
             let project = self.shared.project(statement.project_id());
             *first = rows::bound(&project.map_or(Value::Null, |number| Value::Integer(number.into())));
         }
-        self.read_on(move |connection| rows::query(connection, statement.sql(), parameters))
-            .await
+        let project = statement.project_id();
+        self.read_on(Some(project), move |connection| {
+            rows::query(connection, statement.sql(), parameters)
+        })
+        .await
     }
 
     async fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
-        self.read_on(|connection| {
+        self.read_on(None, |connection| {
             let sql = format!("SELECT project_id::VARCHAR, day, outcome, count FROM ({LEDGER}) ORDER BY ALL");
             let mut statement = connection.prepare(&sql)?;
             let entries = statement.query_and_then([], |row| {
@@ -181,7 +206,7 @@ impl EventStore for DuckdbStore {
         let Some(number) = self.shared.project(project) else {
             return Ok(0);
         };
-        self.read_on(move |connection| {
+        self.read_on(None, move |connection| {
             let (condition, parameters) = delete_condition(number, before);
             let sql = format!("SELECT count(*) FROM events WHERE {condition}");
             Ok(connection.query_row(&sql, duckdb::params_from_iter(parameters), |row| row.get(0))?)
@@ -190,12 +215,13 @@ impl EventStore for DuckdbStore {
     }
 
     async fn reclaim(&self, force: bool) -> Result<Reclaimed, StoreError> {
-        self.write(|reply| Command::Reclaim(force, reply)).await
+        let (watch, _stop) = self.watchdog.watch(Instant::now() + limits::STORE_COMPACT_TIME_MAX);
+        self.write(|reply| Command::Reclaim(force, watch, reply)).await
     }
 
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError> {
         let shared = Arc::clone(&self.shared);
-        self.read_on(move |connection| {
+        self.read_on(None, move |connection| {
             let projects = project_statuses(connection, now)?;
             Ok(StoreStatus {
                 events: projects.iter().map(|project| project.events).sum(),
@@ -208,12 +234,13 @@ impl EventStore for DuckdbStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         if let Some(trouble) = self.shared.trouble() {
+            // A load balancer that hears of it sends nothing, so that no append would ever end the trouble.
+            self.recover();
             return Err(StoreError::Unavailable(trouble));
         }
         let shared = Arc::clone(&self.shared);
-        self.read_on(move |connection| {
-            let free = rustix::fs::statvfs(shared.files.directory()).map_err(std::io::Error::from)?;
-            if free.f_bavail.saturating_mul(free.f_frsize) < limits::DISK_FREE_BYTES_MIN {
+        let probed = self.reader.probe(move |connection| {
+            if shared.files.free_bytes()? < limits::DISK_FREE_BYTES_MIN {
                 return Err(Failure::Unavailable(format!(
                     "less than {} MiB are free in {}",
                     limits::DISK_FREE_BYTES_MIN >> 20,
@@ -222,8 +249,8 @@ impl EventStore for DuckdbStore {
             }
             connection.query_row("SELECT 1 FROM identity", [], |_| Ok(()))?;
             Ok(())
-        })
-        .await
+        });
+        self.recovering(probed.await)
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -273,3 +300,6 @@ impl Drop for DuckdbStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

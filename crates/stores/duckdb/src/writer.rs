@@ -24,7 +24,7 @@ use crate::{
     rows,
     shared::Shared,
     state::{self, FoundIndex, Open},
-    watchdog::Watchdog,
+    watchdog::{Watch, Watchdog},
 };
 
 /// Longest wait for reads of a database that must be opened anew to let go of it.
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// [`store::EventStore::delete`].
     Delete(ProjectId, Option<Timestamp>, Reply<u64>),
     /// [`store::EventStore::reclaim`].
-    Reclaim(bool, Reply<Reclaimed>),
+    Reclaim(bool, Watch, Reply<Reclaimed>),
     /// Look whether the database must be opened anew.
     Recover,
     /// [`store::EventStore::close`].
@@ -116,15 +116,17 @@ impl Writer {
             match request.command {
                 // The caller may be gone; what was done stays done.
                 Command::Append(batch, reply) => {
-                    drop(reply.send(self.work(|writer, open| writer.append(open, &batch))))
+                    drop(reply.send(self.work(|writer, open| writer.append_and_tell(open, &batch))))
                 }
                 Command::Delete(project, before, reply) => {
                     drop(reply.send(self.work(|writer, open| writer.delete(open, project, before))));
                 }
-                Command::Reclaim(force, reply) => {
-                    drop(reply.send(self.work(|writer, open| writer.reclaim(open, force))))
+                Command::Reclaim(force, watch, reply) => {
+                    drop(reply.send(self.work(|writer, open| writer.reclaim(open, force, &watch))))
                 }
                 Command::Recover => {
+                    // Whoever asks from now on saw what comes after this.
+                    self.shared.take_recovery_asked();
                     // Nobody waits for an answer; the next caller is told.
                     let _ = self.work(|_, _| Ok(()));
                 }
@@ -155,10 +157,7 @@ impl Writer {
         let result = catch_unwind(AssertUnwindSafe(|| work(self, &mut open)));
         self.open = Some(open);
         match result {
-            Ok(Ok(value)) => {
-                self.shared.set_trouble(None);
-                Ok(value)
-            }
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(failure)) => {
                 match &failure {
                     Failure::Fatal(message) => self.give_up(message),
@@ -167,8 +166,7 @@ impl Writer {
                         self.found = FoundIndex::Damaged;
                         self.give_up_index(&format!("it is damaged: {message}"));
                     }
-                    Failure::Unavailable(message) => self.shared.set_trouble(Some(message.clone())),
-                    Failure::Refused(_) | Failure::Interrupted => {}
+                    Failure::Unavailable(_) | Failure::Refused(_) | Failure::Interrupted => {}
                 }
                 Err(failure.into())
             }
@@ -180,6 +178,19 @@ impl Writer {
                 ))
             }
         }
+    }
+
+    /// Appends, and tells readiness how it went. Of the writer's work only this does: an append that failed is tried again until it
+    /// succeeds, while the failure of a compaction, say, would be told for as long as nobody sends an event.
+    fn append_and_tell(&mut self, open: &mut Open, batch: &AppendBatch) -> Result<AppendReport, Failure> {
+        let result = self.append(open, batch);
+        match &result {
+            Ok(_) => self.shared.set_trouble(None),
+            Err(Failure::Unavailable(message)) => self.shared.set_trouble(Some(message.clone())),
+            // The rest is told by `work`, or is no trouble of the store's.
+            Err(_) => {}
+        }
+        result
     }
 
     fn append(&mut self, open: &mut Open, batch: &AppendBatch) -> Result<AppendReport, Failure> {
@@ -215,7 +226,7 @@ impl Writer {
         Ok(deleted as u64)
     }
 
-    fn reclaim(&mut self, open: &mut Open, force: bool) -> Result<Reclaimed, Failure> {
+    fn reclaim(&mut self, open: &mut Open, force: bool, watch: &Watch) -> Result<Reclaimed, Failure> {
         let bytes_before = self.shared.files.database_bytes(self.generation);
         self.checkpoint(open)?;
         if !force && !compact::is_worth_it(&open.connection)? {
@@ -225,7 +236,8 @@ impl Writer {
             });
         }
         let started = Instant::now();
-        let (engine, reclaimed) = compact::compact(&self.shared.files, self.generation, &self.options)?;
+        let (files, from) = (&self.shared.files, self.generation);
+        let (engine, reclaimed) = compact::compact(files, from, &open.connection, &self.options, watch)?;
         self.generation = engine.generation();
         open.connection = engine.connect()?;
         open.engine = Arc::clone(&engine);
@@ -349,6 +361,7 @@ impl Writer {
             error
         })?;
         self.found = FoundIndex::Tried;
+        self.shared.set_trouble(None);
         Ok(open)
     }
 

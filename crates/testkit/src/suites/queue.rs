@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "a test's name says what the queue must do")]
 
 mod harness;
+mod operating;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,6 +17,7 @@ pub use self::harness::{
     Harness, MOMENT, PATIENCE, SMALL_BYTES, assert_nothing_comes, contents, event_record, positions, read_exactly,
     record, records, tally_record,
 };
+pub use self::operating::*;
 use crate::build;
 
 /// Makes a test of every function of [`mod@crate::suites::queue`]; `$harness` is evaluated once per test.
@@ -35,7 +37,11 @@ macro_rules! queue_suite {
             returned_records_come_first_and_in_order,
             nothing_overtakes_a_returned_record,
             dead_letters_are_kept_with_their_reason,
+            a_retried_dead_letter_is_a_new_record,
+            discarded_dead_letters_are_gone_for_good,
             a_full_queue_refuses_and_recovers,
+            a_full_queue_says_so_until_there_is_room,
+            a_closed_queue_says_so,
             concurrent_appends_are_each_kept_together,
             concurrent_readers_share_the_records,
             the_status_tells_events_by_project,
@@ -246,7 +252,7 @@ pub async fn dead_letters_are_kept_with_their_reason(harness: &dyn Harness) {
     assert_eq!(contents(&read_exactly(&*queue, 1).await), records(2..3));
     assert_nothing_comes(&*queue).await;
     assert_eq!(queue.status().await.expect("status").dead_letters, 2);
-    let letters = queue.dead_letters(10).await.expect("dead letters");
+    let letters = queue.dead_letters(Position(0), 10).await.expect("dead letters");
     let told: Vec<_> = letters
         .iter()
         .map(|letter| {
@@ -261,7 +267,7 @@ pub async fn dead_letters_are_kept_with_their_reason(harness: &dyn Harness) {
     let expected = [(&second_try[0], "größer als erlaubt"), (&deliveries[1], "not a number")]
         .map(|(delivery, reason)| (delivery.position, reason, delivery.attempt, delivery.record.clone()));
     assert_eq!(told, expected);
-    assert_eq!(queue.dead_letters(1).await.expect("dead letters").len(), 1);
+    assert_eq!(queue.dead_letters(Position(0), 1).await.expect("dead letters").len(), 1);
 }
 
 pub async fn a_full_queue_refuses_and_recovers(harness: &dyn Harness) {

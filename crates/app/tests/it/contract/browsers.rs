@@ -46,6 +46,11 @@ fn the_event_itself_is_checked_against_the_projects_origins() {
         (refused.status, refused.json()["code"].clone()),
         (403, json!("origin_not_allowed"))
     );
+    // Its events were not read: the request is counted, and nothing is received.
+    assert_eq!(server.ledger()["received"], 0);
+    let metrics = server.request("GET", "/metrics", &[], b"").text;
+    let counted = r#"simple_analytics_http_requests_total{endpoint="ingest",code="origin_not_allowed"} 1"#;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     let origins = "https://shop.example,https://*.example.com";
     server.command(&[
         "project",

@@ -2,13 +2,14 @@
 
 use std::{
     io::{Read, Write},
+    net::TcpStream,
     os::unix::net::UnixStream,
     time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, wait_until};
+use crate::harness::{PATIENCE, Server, wait_until};
 
 #[test]
 fn health_tells_each_dependency() {
@@ -195,4 +196,44 @@ fn huge_pages_do_not_inflate_the_server() {
     let status = server.process_status();
     let enabled = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
     assert_eq!(enabled.map(str::trim), Some("0"), "{status}");
+}
+
+#[test]
+fn what_is_refused_while_the_server_stops_is_counted() {
+    let mut server = Server::start();
+    let mut late = TcpStream::connect(server.url.trim_start_matches("http://")).expect("connects");
+    late.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let body = r#"{"event_name":""}"#;
+    let head = format!(
+        "POST /api/events/ingest/ HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        server.public_key(),
+        body.len()
+    );
+    late.write_all(head.as_bytes()).expect("the head is sent");
+    // The request has arrived when another one, sent later, is answered.
+    assert_eq!(server.request("GET", "/health/live", &[], b"").status, 200);
+    let url = server.url.clone();
+    let finishing = std::thread::spawn(move || {
+        // A server that stops takes no new connections.
+        wait_until("the server to stop", || {
+            match TcpStream::connect(url.trim_start_matches("http://")) {
+                Ok(_) => Err("it still listens".to_owned()),
+                Err(_) => Ok(()),
+            }
+        });
+        late.write_all(body.as_bytes()).expect("the body is sent");
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).expect("an answer");
+        answer
+    });
+    assert!(server.stop().0, "exit code 0");
+    let answer = finishing.join().expect("ends");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    server.restart();
+    let ledger = server.ledger();
+    assert_eq!(
+        (&ledger["received"], &ledger["rejected"]),
+        (&json!(1), &json!(1)),
+        "{ledger}"
+    );
 }

@@ -88,11 +88,15 @@ fn a_full_disk_refuses_and_loses_nothing() {
     let taken = (0..400).take_while(|_| send(&server, &mut journal) == 202).count();
     assert!(taken < 400, "a full disk must refuse");
     assert_eq!(send(&server, &mut journal), 503, "and go on refusing");
+    assert!(!queue_is_ready(&server));
     // Reading still answers.
     server.read("/api/events/names/");
     server.kill_and_restart();
     assert_eq!(send(&server, &mut journal), 503);
     std::fs::remove_file(&ballast).expect("removed");
+    wait_until("the queue to be ready by itself", || {
+        queue_is_ready(&server).then_some(()).ok_or_else(String::new)
+    });
     wait_until("the server to take events again", || {
         if send(&server, &mut journal) == 202 {
             Ok(())
@@ -102,6 +106,15 @@ fn a_full_disk_refuses_and_loses_nothing() {
     });
     settled_ledger(&server);
     assert_eq!(journal.compare(stored_ids(&server)), Differences::default());
+}
+
+/// What a load balancer hears of the queue; it sends nothing to a server that is not ready.
+fn queue_is_ready(server: &Server) -> bool {
+    let answer = server.request("GET", "/health/ready", &[], b"");
+    let queue = &answer.json()["dependencies"][0];
+    assert_eq!(queue["name"], "queue");
+    assert!(answer.status == 503 || queue["ready"] == true, "{}", answer.text);
+    queue["ready"] == true
 }
 
 /// Writes a file until the disk has nothing left.
