@@ -53,6 +53,7 @@
 //! `queue-writer` takes all appends that wait, writes and flushes them at once. `queue-keeper` writes the checkpoint, then removes
 //! segments below its watermark. Reads are served from memory while the consumers keep up, else in chunks from disk.
 
+mod blocks;
 mod checkpoint;
 mod damage;
 mod dead;

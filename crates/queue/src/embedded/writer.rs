@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use super::{
+    blocks::{BLOCK_BYTES, Blocks},
     format::{SEGMENT_HEADER_BYTES, SegmentHeader, seal_positions},
     inbox::Request,
     segment::Segment,
@@ -25,7 +26,9 @@ pub(super) struct Writer {
     usable: bool,
     /// Up to here the last segment's bytes have been written, as records or as zeros.
     written_end: u64,
-    buffer: Vec<u8>,
+    /// The last segment's bytes behind its last whole block: written again with what comes behind them.
+    tail: Vec<u8>,
+    buffer: Blocks,
 }
 
 /// Why a group was not written; one for all its appends.
@@ -59,7 +62,8 @@ impl Writer {
             shared,
             usable: false,
             written_end: 0,
-            buffer: Vec::new(),
+            tail: Vec::new(),
+            buffer: Blocks::default(),
         }
     }
 
@@ -80,7 +84,6 @@ impl Writer {
                 }
             }
             // One huge append must not keep its memory for good.
-            self.buffer.clear();
             self.buffer.shrink_to(2 * group_bytes_max);
         }
     }
@@ -96,47 +99,43 @@ impl Writer {
         if !has_room {
             self.roll(bytes as u64)?;
         }
-        let (file, offset, first_position) = {
+        let (file, offset, reserved, first_position) = {
             let state = lock(&self.shared.state);
             let Some(last) = state.segments.back() else {
                 return Err(Refusal::Unavailable("it has no segment".to_owned()));
             };
-            (Arc::clone(&last.file), last.bytes, state.next_position)
+            (Arc::clone(&last.file), last.bytes, last.reserved, state.next_position)
         };
-        self.buffer.reserve(bytes);
+        let start = offset - self.tail.len() as u64;
+        self.buffer.begin(self.tail.len() + bytes + ZEROS_BYTES);
+        self.buffer.extend(&self.tail);
         for request in group {
-            self.buffer.extend_from_slice(request.records.bytes());
+            self.buffer.extend(request.records.bytes());
         }
-        let next_position = seal_positions(self.shared.seed, &mut self.buffer, first_position);
-        self.add_zeros(offset);
-        let written = file.write_all_at(&self.buffer, offset).and_then(|()| file.sync());
-        written.map_err(|error| {
+        let records = &mut self.buffer.bytes_mut()[self.tail.len()..];
+        let next_position = seal_positions(self.shared.seed, records, first_position);
+        let end = self.buffer.bytes().len();
+        self.buffer.pad(self.zeros(start + end as u64, bytes, reserved));
+        let written = file.write_all_at(self.buffer.bytes(), start).and_then(|()| file.sync());
+        if let Err(error) = written {
             self.give_up_segment(next_position);
             tracing::error!(%error, "queue segment failed; the next append goes to a new one");
-            refusal("writing a segment", &error)
-        })
+            return Err(refusal("writing a segment", &error));
+        }
+        self.written_end = self.written_end.max(start + self.buffer.bytes().len() as u64);
+        self.tail.clear();
+        self.tail.extend(&self.buffer.bytes()[end - end % BLOCK_BYTES..end]);
+        Ok(())
     }
 
-    /// Adds zeros for the flushes to come. The first write to reserved space changes the file's metadata, and a flush that has to
-    /// write those too takes 170 instead of 105 µs, in which eight threads run instead of five. So a small group that meets such space
-    /// writes a stretch of it at once. A large one would only write everything twice.
-    fn add_zeros(&mut self, offset: u64) {
-        let end = offset + self.buffer.len() as u64;
-        if end <= self.written_end {
-            return;
+    /// How many zeros to write behind a group of `bytes` that ends at `end`, for the flushes to come. The first write to reserved space
+    /// changes the file's metadata, and a flush that has to write those too takes half as long again (`docs/decisions/queue.md`). So a
+    /// small group that meets such space writes a stretch of it at once. A large one would only write everything twice.
+    fn zeros(&self, end: u64, bytes: usize, reserved: u64) -> usize {
+        if end <= self.written_end || bytes >= ZEROS_BYTES / LARGE_GROUP_SHARE {
+            return 0;
         }
-        self.written_end = end;
-        if self.buffer.len() >= ZEROS_BYTES / LARGE_GROUP_SHARE {
-            return;
-        }
-        let reserved = lock(&self.shared.state)
-            .segments
-            .back()
-            .map_or(end, |last| last.reserved);
-        let room = usize::try_from(reserved.saturating_sub(end)).unwrap_or(ZEROS_BYTES);
-        let zeros = ZEROS_BYTES.min(room);
-        self.buffer.resize(self.buffer.len() + zeros, 0);
-        self.written_end += zeros as u64;
+        usize::try_from(reserved.saturating_sub(end)).map_or(ZEROS_BYTES, |room| room.min(ZEROS_BYTES))
     }
 
     /// Makes the group known, then tells those who wait.
@@ -164,6 +163,8 @@ impl Writer {
     fn roll(&mut self, bytes: u64) -> Result<(), Refusal> {
         let shared = &self.shared;
         let capacity = shared.options.segment_bytes.max(bytes + SEGMENT_HEADER_BYTES as u64);
+        // The last block is written whole.
+        let capacity = capacity.next_multiple_of(BLOCK_BYTES as u64);
         let header = {
             let state = lock(&shared.state);
             let used = state.segment_bytes();
@@ -201,6 +202,7 @@ impl Writer {
             last.trim();
         }
         self.written_end = segment.bytes;
+        self.tail = header.encode();
         state.segments.push_back(segment);
         self.usable = true;
         Ok(())
