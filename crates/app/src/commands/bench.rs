@@ -65,7 +65,7 @@ struct Options {
     /// Rounds of ours and of the ceiling, by turns
     #[arg(long, global = true, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Connections of the load [default: 64; batches: 8]
+    /// Connections of the load [default: 64]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     connections: Option<u16>,
     /// Events of a round of `store`

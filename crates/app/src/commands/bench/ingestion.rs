@@ -13,6 +13,8 @@ use crate::bench::{
 };
 
 const EVENTS_PER_BATCH: usize = 500;
+/// As many as the design measured with: fewer leave processors idle while a group of batches is flushed.
+const CONNECTIONS: usize = 64;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// One of the two that are compared.
@@ -38,7 +40,7 @@ pub async fn single(bench: &Bench<'_>) -> anyhow::Result<Section> {
         title: "Single events, 202 = durable, embedded queue",
         path: "/api/events/ingest/",
         events_per_request: 1,
-        connections: bench.options.connections(64),
+        connections: bench.options.connections(CONNECTIONS),
         ratio: 0.6,
         p99_ms: Some(20.0),
     };
@@ -51,7 +53,7 @@ pub async fn batches(bench: &Bench<'_>) -> anyhow::Result<Section> {
         title: "Batches of 500 events, 202 = durable, embedded queue",
         path: "/api/events/batch/",
         events_per_request: EVENTS_PER_BATCH,
-        connections: bench.options.connections(8),
+        connections: bench.options.connections(CONNECTIONS),
         ratio: 0.5,
         p99_ms: None,
     };
