@@ -22,13 +22,13 @@ async fn letters(queue: &dyn EventQueue, from: Position, limit: usize) -> Vec<Po
 
 pub async fn a_retried_dead_letter_is_a_new_record(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..3)).await.expect("append");
+    queue.append(records(0..3).into()).await.expect("append");
     let dead = set_aside(&*queue, 3).await;
     let [letter] = &queue.dead_letters(dead[1], 1).await.expect("dead letters")[..] else {
         panic!("one letter");
     };
     assert_eq!(letter.position, dead[1]);
-    queue.append(vec![letter.record.clone()]).await.expect("append");
+    queue.append(vec![letter.record.clone()].into()).await.expect("append");
     assert_eq!(queue.discard_dead_letters(&dead[1..2]).await.expect("discard"), 1);
     let status = queue.status().await.expect("status");
     assert_eq!((status.waiting, status.dead_letters), (1, 2));
@@ -45,7 +45,7 @@ pub async fn a_retried_dead_letter_is_a_new_record(harness: &dyn Harness) {
 
 pub async fn discarded_dead_letters_are_gone_for_good(harness: &dyn Harness) {
     let queue = harness.open().await;
-    queue.append(records(0..4)).await.expect("append");
+    queue.append(records(0..4).into()).await.expect("append");
     let dead = set_aside(&*queue, 4).await;
     let unknown = Position(dead[3].0 + 1_000);
     let discarded = queue.discard_dead_letters(&[dead[0], dead[2], unknown, dead[0]]).await;
@@ -60,7 +60,7 @@ pub async fn discarded_dead_letters_are_gone_for_good(harness: &dyn Harness) {
     assert_eq!(queue.discard_dead_letters(&dead).await.expect("discard"), 2);
     assert_eq!(letters(&*queue, Position(0), 10).await, []);
     assert_nothing_comes(&*queue).await;
-    queue.append(records(4..5)).await.expect("append");
+    queue.append(records(4..5).into()).await.expect("append");
     let next = read_exactly(&*queue, 1).await;
     assert!(next[0].position > dead[3], "a position is not given again");
 }
@@ -69,7 +69,7 @@ pub async fn a_full_queue_says_so_until_there_is_room(harness: &dyn Harness) {
     let queue = harness.open_small().await;
     queue.check().await.expect("an empty queue takes events");
     let mut kept = 0;
-    while queue.append(records(kept..kept + 10)).await.is_ok() {
+    while queue.append(records(kept..kept + 10).into()).await.is_ok() {
         kept += 10;
     }
     let told = queue.check().await.expect_err("full");
@@ -78,7 +78,7 @@ pub async fn a_full_queue_says_so_until_there_is_room(harness: &dyn Harness) {
     let queue = harness.open_small().await;
     // A start may find a little room at the end of what it holds.
     let told = queue.check().await;
-    let appended = queue.append(records(kept..kept + 10)).await;
+    let appended = queue.append(records(kept..kept + 10).into()).await;
     assert_eq!(told.is_ok(), appended.is_ok(), "{told:?}, {appended:?}");
     kept += if appended.is_ok() { 10 } else { 0 };
 
@@ -91,7 +91,7 @@ pub async fn a_full_queue_says_so_until_there_is_room(harness: &dyn Harness) {
         assert!(Instant::now() < deadline, "{error}");
         tokio::task::yield_now().await;
     }
-    queue.append(records(0..10)).await.expect("what check said");
+    queue.append(records(0..10).into()).await.expect("what check said");
     queue.check().await.expect("and goes on saying");
 }
 
