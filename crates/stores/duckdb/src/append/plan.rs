@@ -65,8 +65,13 @@ pub(super) fn ask_index(
     now: Timestamp,
     is_stored: impl Fn(Owner) -> bool,
 ) -> Result<Known, Failure> {
+    // An id of the server's own can come into several projects: each may import what one of them exported.
     let mut seen = HashSet::with_capacity(items.len());
-    let mut is_new: Vec<bool> = items.iter().map(|item| seen.insert(item.event.id)).collect();
+    let mut is_new: Vec<bool> = items
+        .iter()
+        .zip(projects)
+        .map(|(item, project)| seen.insert((*project, item.event.id)))
+        .collect();
     let mut claimants: Vec<usize> = (0..items.len())
         .filter(|at| is_new[*at] && items[*at].event.deduplication == Deduplication::Window)
         .collect();

@@ -168,6 +168,18 @@ pub async fn an_import_is_a_duplicate_only_in_its_project(harness: &dyn Harness)
     assert_eq!(append(&*store, 1, [first.clone()]).await, [Stored]);
     assert_eq!(append(&*store, 2, [second.clone()]).await, [Stored]);
     assert_eq!(append(&*store, 3, [second, first]).await, [Duplicate, Duplicate]);
+    // The same file into several projects at once: what one of them exported carries the ids that the server gave.
+    let exported = |number| EnrichedEvent {
+        project_id: project(number),
+        ..imported_event(project(1), 2)
+    };
+    let both = append(&*store, 5, [exported(1), exported(2), exported(1)]).await;
+    assert_eq!(both, [Stored, Stored, Duplicate]);
+    assert_eq!(
+        append(&*store, 8, [exported(2), exported(3)]).await,
+        [Duplicate, Stored]
+    );
+    assert_eq!(count(&*store, project(3)).await, 1);
 }
 
 #[expect(missing_docs, reason = "the name says what the store must do")]
