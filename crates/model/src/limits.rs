@@ -87,6 +87,9 @@ pub const EVENT_TRIES_MAX: u32 = 3;
 
 /// Events of one commit of the store: `design.md`, decision 2.
 pub const STORE_BATCH_EVENTS_MAX: usize = 5_000;
+/// Payload of one commit of the store, where events are large: full-sized ones would else be 320 MB, held several times over (records, events,
+/// columns, DuckDB's log; and the batch behind it is read ahead). Ten times what a full batch of usual events has.
+pub const STORE_BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest wait for a batch to fill: `design.md`, decision 2 (200 to 500 ms), low for "readable within a second".
 pub const STORE_BATCH_WAIT: Duration = Duration::from_millis(200);
 

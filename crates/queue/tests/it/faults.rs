@@ -81,7 +81,7 @@ async fn a_medium_that_failed_is_told_until_an_append_succeeds() {
         fill(&queue, 0..3, 100).await;
         queue.check().await.unwrap();
         files.inject(fault(call, ".segment"));
-        queue.append(vec![record(90, 400)]).await.unwrap_err();
+        queue.append(vec![record(90, 400)].into()).await.unwrap_err();
         let told = queue.check().await.unwrap_err();
         assert!(
             matches!(&told, QueueError::Unavailable(why) if why.contains("made to fail")),
