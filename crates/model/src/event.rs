@@ -46,8 +46,8 @@ pub enum Deduplication {
     Redelivery,
     /// The client made the id: it may retry for [`crate::limits::IDEMPOTENCY_WINDOW_DAYS`].
     Window,
-    /// Imported, with an id derived from content and an uncorrected time of its own: the same event may come again
-    /// at any time, always with the same `timestamp`, so that the store looks among the events of that time.
+    /// Imported, with an id that is the line's own or derived from its content: the same event may come again at any time, also with
+    /// another `timestamp`, and where its client named it by request too. The store looks among all events.
     History,
 }
 

@@ -87,6 +87,9 @@ pub const EVENT_TRIES_MAX: u32 = 3;
 
 /// Events of one commit of the store: `design.md`, decision 2.
 pub const STORE_BATCH_EVENTS_MAX: usize = 5_000;
+/// Payload of one commit of the store, where events are large: full-sized ones would else be 320 MB, held several times over (records, events,
+/// columns, DuckDB's log; and the batch behind it is read ahead). Ten times what a full batch of usual events has.
+pub const STORE_BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest wait for a batch to fill: `design.md`, decision 2 (200 to 500 ms), low for "readable within a second".
 pub const STORE_BATCH_WAIT: Duration = Duration::from_millis(200);
 
@@ -129,8 +132,9 @@ pub const STORE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 pub const STORE_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// Share of the file, in percent, that deleted events must take before compaction is worth its writing.
 pub const STORE_COMPACT_PERCENT_MIN: u64 = 25;
-/// Memory of compaction, in percent of what DuckDB may use: it comes on top, for as long as compaction works.
-pub const STORE_COMPACT_MEMORY_PERCENT: u64 = 25;
+/// Memory of compaction, in percent of what DuckDB may use: it comes on top, for as long as compaction works. With 80 MiB a million events
+/// cannot be sorted; the process itself hardly grows with 160.
+pub const STORE_COMPACT_MEMORY_PERCENT: u64 = 100;
 /// Time of one compaction: appends wait for it, and the queue holds an hour of them.
 pub const STORE_COMPACT_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Memory of each part of the embedded store's index before it is written out (`design.md`, "Memory": idle below 60 MB).

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{Record, Records};
 
 /// Where a record stands in its queue. Grows with every append, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
@@ -52,6 +52,8 @@ pub struct QueueStatus {
     pub oldest_received_at: Option<Timestamp>,
     /// Bytes on disk (or in the server that keeps the queue).
     pub bytes: u64,
+    /// The next record's position: every record so far stands before it.
+    pub end: Position,
     /// Records set aside.
     pub dead_letters: u64,
     /// Records lost to damage of the medium, as far as known; 0 unless something is wrong. Survives a restart.
@@ -95,7 +97,8 @@ pub trait EventQueue: Send + Sync + 'static {
     /// Gives deliveries back: they come again, in order and before any later record, once `delay` has passed.
     async fn retry(&self, positions: &[Position], delay: Duration) -> Result<(), QueueError>;
 
-    /// Sets a delivery aside durably with its reason, then acknowledges it.
+    /// Sets a delivery aside durably with its reason. It waits on until it is acknowledged, so that its end can be counted first: after a
+    /// crash in between it comes again, and setting it aside once more changes nothing.
     async fn dead_letter(&self, delivery: &Delivery, reason: &str) -> Result<(), QueueError>;
 
     /// The records set aside at `from` or later, in the order of their positions, at most `limit`. Damaged ones are left out.

@@ -9,7 +9,7 @@ use std::sync::{
 
 use ingest::Enricher;
 use metrics::{counter, gauge};
-use model::{Clock, LedgerTotals, Project, Timestamp};
+use model::{Clock, LedgerTotals, Project};
 use queue::EventQueue;
 use store::{Directory, EventStore, MetaStore};
 
@@ -59,10 +59,6 @@ pub struct Engine {
     pub dead_letters: tokio::sync::Mutex<()>,
     /// Events were deleted whose space has not been given back yet.
     pub reclaim_owed: AtomicBool,
-    /// When this process began.
-    pub started_at: Timestamp,
-    /// The store's checkpoint when this process began: what the queue still delivers up to here was counted by an earlier one.
-    pub applied_before_start: Option<u64>,
     backends: Backends,
     draining: AtomicBool,
 }
@@ -92,25 +88,22 @@ pub enum StartError {
 impl Engine {
     /// Reads the ledger and the directory. Nothing runs yet.
     pub async fn load(config: ServerConfig, backends: Backends) -> Result<Arc<Self>, StartError> {
-        let applied_before_start = backends.store.0.checkpoint(backends.queue.0.id()).await?;
-        applied::acknowledge(&*backends.queue.0, applied_before_start).await?;
+        let applied = backends.store.0.checkpoint(backends.queue.0.id()).await?;
+        applied::acknowledge(&*backends.queue.0, applied).await?;
         let entries = backends.store.0.ledger().await?;
         let status = backends.queue.0.status().await?;
-        let started_at = backends.clock.now();
         let directory = Directory::default();
         directory.refresh(&*backends.meta.0).await?;
         Ok(Arc::new(Self {
             config,
             directory,
-            ledger: Ledger::load(entries, &status, started_at),
+            ledger: Ledger::load(entries, applied, &status, backends.clock.now()),
             metrics: Metrics::global(),
             body_memory: BodyMemory::default(),
             consumers: AtomicU64::new(0),
             worker_turn: tokio::sync::Mutex::default(),
             dead_letters: tokio::sync::Mutex::default(),
             reclaim_owed: AtomicBool::new(false),
-            started_at,
-            applied_before_start,
             backends,
             draining: AtomicBool::new(false),
         }))

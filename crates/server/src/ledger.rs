@@ -22,6 +22,10 @@ struct State {
     projects: HashMap<ProjectId, ProjectState>,
     /// Outcomes that the store does not know yet and that no queued tally carries.
     unsent: BTreeMap<(ProjectId, i32), UnsentTally>,
+    /// Last position of the queue whose outcome is counted here.
+    counted: Option<u64>,
+    /// Tallies before it are of an earlier process: their outcomes came too late for [`Ledger::load`].
+    own_from: u64,
 }
 
 #[derive(Debug, Default)]
@@ -53,9 +57,13 @@ pub struct ProjectLedger {
 }
 
 impl Ledger {
-    /// The ledger as the store and the queue tell it at start.
-    pub fn load(entries: Vec<LedgerEntry>, queue: &QueueStatus, now: Timestamp) -> Self {
-        let mut state = State::default();
+    /// The ledger as the store, which has the queue up to the position `applied`, and the queue tell it at start.
+    pub fn load(entries: Vec<LedgerEntry>, applied: Option<u64>, queue: &QueueStatus, now: Timestamp) -> Self {
+        let mut state = State {
+            counted: applied,
+            own_from: queue.end.0,
+            ..State::default()
+        };
         for entry in entries {
             let project = state.projects.entry(entry.project_id).or_default();
             let count = signed(entry.count);
@@ -127,38 +135,64 @@ impl Ledger {
         }
     }
 
-    /// The worker finished with waiting events of `project`. `outcome` = `None`: an earlier process had counted them as stored,
-    /// and the queue delivered them once more.
-    pub fn finished(&self, project: ProjectId, outcome: Option<Outcome>, count: u64, received_at: Timestamp) {
+    /// The worker finished with waiting events of `project`.
+    pub fn finished(&self, project: ProjectId, outcome: Outcome, count: u64, received_at: Timestamp) {
         if count == 0 {
             return;
         }
         let mut state = self.lock();
         let project = state.projects.entry(project).or_default();
         project.waiting -= signed(count);
-        match outcome {
-            Some(outcome) => *project.ended.entry(outcome).or_default() += count,
-            None => project.received -= signed(count),
-        }
-        if outcome.is_none_or(|outcome| outcome == Outcome::Duplicate) {
+        *project.ended.entry(outcome).or_default() += count;
+        if outcome == Outcome::Duplicate {
             *project.accepted_by_month.entry(month(received_at)).or_default() -= signed(count);
         }
     }
 
-    /// A tally of an earlier process reached the store.
-    pub fn tally_from_before(&self, tally: &Tally) {
+    /// Whether the outcome of what stands at `position` of the queue is counted: then it was delivered once more.
+    pub fn is_counted(&self, position: u64) -> bool {
+        Some(position) <= self.lock().counted
+    }
+
+    /// Everything up to `position` is counted from now on.
+    pub fn counted_up_to(&self, position: u64) {
         let mut state = self.lock();
-        let project = state.projects.entry(tally.project_id).or_default();
-        let outcomes = tally
-            .rejected
-            .iter()
-            .map(|(rejection, count)| (Outcome::Rejected(*rejection), *count));
-        for (outcome, count) in outcomes.chain([(Outcome::SampledOut, tally.sampled_out)]) {
-            if count > 0 {
-                project.received += signed(count);
-                *project.ended.entry(outcome).or_default() += count;
-            }
+        state.counted = state.counted.max(Some(position));
+    }
+
+    /// The store counted what stood at `position` and was no event for it: a dead letter, or an outcome that a tally carried.
+    pub fn counted_without_event(&self, position: u64, entry: &LedgerEntry, now: Timestamp) {
+        if entry.outcome == Outcome::DeadLettered {
+            return self.finished(entry.project_id, entry.outcome, entry.count, now);
         }
+        let mut state = self.lock();
+        // Those of this process were counted when they happened.
+        if position < state.own_from {
+            let project = state.projects.entry(entry.project_id).or_default();
+            project.received += signed(entry.count);
+            *project.ended.entry(entry.outcome).or_default() += entry.count;
+        }
+    }
+
+    /// Waiting events of `project` are stored, or duplicates, but the store's answer was lost: `entries`, the store's own ledger, tells
+    /// how many of each, because everything else that it counted is counted here. Returns the numbers of both.
+    pub fn finished_unseen(
+        &self,
+        project: ProjectId,
+        count: u64,
+        entries: &[LedgerEntry],
+        received_at: Timestamp,
+    ) -> (u64, u64) {
+        let known: u64 = entries
+            .iter()
+            .filter(|entry| entry.project_id == project && entry.outcome == Outcome::Stored)
+            .map(|entry| entry.count)
+            .sum();
+        let counted = self.totals(project).stored;
+        let stored = known.saturating_sub(counted).min(count);
+        self.finished(project, Outcome::Stored, stored, received_at);
+        self.finished(project, Outcome::Duplicate, count - stored, received_at);
+        (stored, count - stored)
     }
 
     /// Takes what the store must still be told; give it back with [`Self::restore`] if it could not be queued.

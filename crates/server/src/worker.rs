@@ -4,9 +4,12 @@
 //! done"; so an event that the store refuses is dead-lettered before anything behind it is stored.
 
 mod batch;
+mod count;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -23,6 +26,8 @@ use crate::{admin::types::ProcessReport, engine::Engine};
 /// First and longest wait before a batch that the store could not take is tried again.
 const RETRY_WAIT_FIRST: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Records of one read of the queue, at the end of a batch of large ones: it may become larger by as many.
+const READ_RECORDS_MIN: usize = 16;
 /// How long a read waits for the first record before the worker looks whether it should stop.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
 
@@ -48,13 +53,16 @@ pub struct Turn {
 struct Taken {
     prepared: Prepared,
     positions: Vec<Position>,
+    /// See [`Collected`].
+    is_full: bool,
     /// When the server took its oldest event.
     oldest: Option<Timestamp>,
     started: Instant,
 }
 
 /// Enriches what was read; `None` when that is nothing.
-async fn take(engine: &Engine, deliveries: Vec<Delivery>) -> Result<Option<Taken>, QueueError> {
+async fn take(engine: &Engine, collected: Collected) -> Result<Option<Taken>, QueueError> {
+    let Collected { deliveries, is_full } = collected;
     if deliveries.is_empty() {
         return Ok(None);
     }
@@ -69,9 +77,22 @@ async fn take(engine: &Engine, deliveries: Vec<Delivery>) -> Result<Option<Taken
     Ok(Some(Taken {
         prepared,
         positions,
+        is_full,
         oldest,
         started,
     }))
+}
+
+/// What was read for a batch.
+struct Collected {
+    deliveries: Vec<Delivery>,
+    /// More would be too many, or too large: there may be more behind it.
+    is_full: bool,
+}
+
+/// Records to ask for, so that the largest ones there are do not exceed what is left of a batch.
+fn records_that_fit(left_events: usize, left_bytes: usize) -> usize {
+    left_events.min((left_bytes / limits::PROPERTIES_BYTES_MAX).max(READ_RECORDS_MIN))
 }
 
 /// Reads until the batch is full, [`limits::STORE_BATCH_WAIT`] has passed since its first record, or, without `wait`, nothing more lies
@@ -81,35 +102,44 @@ async fn collect(
     batch_events_max: usize,
     wait: Duration,
     unfinished: &mut Vec<Position>,
-) -> Result<Vec<Delivery>, QueueError> {
-    let queue = engine.queue();
-    let mut deliveries = queue.read(batch_events_max, wait).await?;
-    unfinished.extend(deliveries.iter().map(|delivery| delivery.position));
-    if deliveries.is_empty() {
-        return Ok(deliveries);
-    }
-    let deadline = Instant::now() + limits::STORE_BATCH_WAIT;
-    while deliveries.len() < batch_events_max {
-        let rest = match wait.is_zero() {
-            true => Duration::ZERO,
-            false => deadline.saturating_duration_since(Instant::now()),
+) -> Result<Collected, QueueError> {
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    let mut left_bytes = limits::STORE_BATCH_BYTES_MAX;
+    let mut deadline = None;
+    let is_full = loop {
+        let left_events = batch_events_max - deliveries.len();
+        if left_events == 0 || left_bytes == 0 {
+            break true;
+        }
+        let rest = match deadline {
+            None => wait,
+            Some(_) if wait.is_zero() => Duration::ZERO,
+            Some(deadline) => Instant::saturating_duration_since(&deadline, Instant::now()),
         };
         if rest.is_zero() && !wait.is_zero() {
-            break;
+            break false;
         }
-        match queue.read(batch_events_max - deliveries.len(), rest).await {
-            Ok(more) if more.is_empty() && wait.is_zero() => break,
+        match engine
+            .queue()
+            .read(records_that_fit(left_events, left_bytes), rest)
+            .await
+        {
+            Ok(more) if more.is_empty() && (deadline.is_none() || wait.is_zero()) => break false,
             Ok(more) => {
+                deadline = deadline.or_else(|| Some(Instant::now() + limits::STORE_BATCH_WAIT));
+                let bytes: usize = more.iter().map(|delivery| delivery.record.payload.len()).sum();
+                left_bytes = left_bytes.saturating_sub(bytes);
                 unfinished.extend(more.iter().map(|delivery| delivery.position));
                 deliveries.extend(more);
             }
+            Err(error) if deliveries.is_empty() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the queue failed while a batch was filling; storing what is there");
-                break;
+                break false;
             }
         }
-    }
-    Ok(deliveries)
+    };
+    Ok(Collected { deliveries, is_full })
 }
 
 /// Why a batch was not finished.
@@ -201,18 +231,18 @@ impl Worker {
         let Taken {
             prepared,
             positions,
+            is_full,
             oldest,
             started,
         } = taken;
         // Behind a full batch there is more: it is read and enriched while this one is stored.
         let batch_events_max = self.batch_events_max;
-        let is_full = positions.len() >= batch_events_max;
         let next = async {
             if !is_full {
                 return Ok(None);
             }
-            let deliveries = collect(&engine, batch_events_max, Duration::ZERO, unfinished).await?;
-            let next = take(&engine, deliveries).await?;
+            let collected = collect(&engine, batch_events_max, Duration::ZERO, unfinished).await?;
+            let next = take(&engine, collected).await?;
             if let Some(next) = &next {
                 engine.store().announce(&next.prepared.append(engine.queue().id()));
             }
@@ -255,11 +285,7 @@ impl Worker {
         let mut batch = prepared.append(self.engine.queue().id());
         prepared.release_items();
         batch.counts.extend(dead);
-        self.store(batch, &prepared, abort).await?;
-        for tally in prepared.foreign_tallies(&self.engine) {
-            self.engine.ledger.tally_from_before(tally);
-        }
-        Ok(())
+        self.store(batch, &prepared, abort).await
     }
 
     /// Stores a batch. What the store refuses as a whole is halved until the events at fault are alone; those are dead letters.
@@ -273,7 +299,7 @@ impl Worker {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             match self.append(&part, abort).await? {
-                Ok(report) => self.count(&part, &report),
+                Ok(report) => self.count(&part, &report).await,
                 Err(_) if part.items.len() > 1 => {
                     let (first, second) = halve(part);
                     parts.push(second);
@@ -321,7 +347,7 @@ impl Worker {
             tokio::time::sleep(wait).await;
             wait *= 2;
             if let Ok(report) = self.append(&part, abort).await? {
-                self.count(&part, &report);
+                self.count(&part, &report).await;
                 return Ok(());
             }
         }
@@ -335,64 +361,29 @@ impl Worker {
                 rest.counts.push(count);
             }
         }
-        if let Err(reason) = self.append(&rest, abort).await? {
+        let report = self.append(&rest, abort).await?.unwrap_or_else(|reason| {
             tracing::error!(
                 reason,
                 "the store refused the ledger counts of a batch; the ledger will be short of them"
             );
-        }
+            AppendReport::default()
+        });
+        self.count(&rest, &report).await;
         Ok(())
     }
 
-    async fn dead_letter(&mut self, delivery: Delivery, reason: &str) -> Result<(u64, LedgerEntry), WorkerError> {
+    /// Sets a delivery aside. It is counted with the batch, and acknowledged after it: a crash in between brings it here once more.
+    async fn dead_letter(&self, delivery: Delivery, reason: &str) -> Result<(u64, LedgerEntry), WorkerError> {
         let record = &delivery.record;
         tracing::error!(project.id = %record.project_id, position = delivery.position.0, reason, "an event was set aside");
         self.engine.queue().dead_letter(&delivery, reason).await?;
-        let count = u64::from(record.events);
-        self.engine.ledger.finished(
-            record.project_id,
-            Some(Outcome::DeadLettered),
-            count,
-            record.received_at,
-        );
-        self.report.dead_lettered += count;
-        let day = utc_day(record.received_at);
         let entry = LedgerEntry {
             project_id: record.project_id,
-            day,
+            day: utc_day(record.received_at),
             outcome: Outcome::DeadLettered,
-            count,
+            count: u64::from(record.events),
         };
         Ok((delivery.position.0, entry))
-    }
-
-    fn count(&mut self, batch: &AppendBatch, report: &AppendReport) {
-        // The ledger is locked for each call, and nearly all events of a batch end alike.
-        let mut stored: HashMap<ProjectId, (u64, Timestamp)> = HashMap::new();
-        for (item, outcome) in batch.items.iter().zip(&report.outcomes) {
-            let outcome = outcome.counted();
-            if outcome.is_none() && Some(item.position) > self.engine.applied_before_start {
-                // Stored and counted by this process, delivered once more.
-                continue;
-            }
-            let (project, received_at) = (item.event.project_id, item.event.received_at);
-            if outcome == Some(Outcome::Stored) {
-                stored.entry(project).or_insert((0, received_at)).0 += 1;
-                continue;
-            }
-            self.engine.ledger.finished(project, outcome, 1, received_at);
-            if outcome == Some(Outcome::Duplicate) {
-                self.report.duplicate += 1;
-            }
-        }
-        for (project, (count, received_at)) in stored {
-            self.engine
-                .ledger
-                .finished(project, Some(Outcome::Stored), count, received_at);
-            self.report.stored += count;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "at most a few thousand")]
-        self.engine.metrics.batch_events.record(batch.items.len() as f64);
     }
 
     /// Makes the sources that are seen for the first time. A failure costs the listing of a source, never an event.

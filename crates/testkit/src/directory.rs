@@ -24,6 +24,11 @@ pub async fn scope(project: Project, sources: Vec<Source>) -> ProjectScope {
     scope.unwrap_or_else(|| panic!("{id} is not in its own directory"))
 }
 
+/// A store of these projects and sources that is only read.
+pub fn meta_store(projects: Vec<Project>, sources: Vec<Source>) -> Arc<dyn MetaStore> {
+    Arc::new(Fixed { projects, sources })
+}
+
 /// Projects and sources that nobody changes.
 struct Fixed {
     projects: Vec<Project>,

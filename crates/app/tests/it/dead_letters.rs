@@ -44,6 +44,7 @@ async fn prepare(data_dir: &Path, project: ProjectId) {
         .dead_letter(delivery, "the store was broken")
         .await
         .expect("set aside");
+    queue.acknowledge(&[delivery.position]).await.expect("acknowledge");
     let unreadable = Record {
         payload: vec![0xff, 1, 2].into(),
         ..event(project, "unreadable")

@@ -351,8 +351,7 @@ impl EventQueue for EmbeddedQueue {
                 .add(&letter, &reason, dead_at)
                 .map_err(|error| unavailable("writing a dead letter", &error))
         })
-        .await?;
-        self.acknowledge(&[delivery.position]).await
+        .await
     }
 
     async fn dead_letters(&self, from: Position, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {

@@ -274,6 +274,7 @@ impl State {
             delivered: self.delivered_events,
             oldest_received_at: (waiting > 0).then(|| self.oldest_received_at()).flatten(),
             bytes: self.segment_bytes(),
+            end: Position(self.next_position),
             ..QueueStatus::default()
         }
     }

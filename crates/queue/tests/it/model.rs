@@ -164,6 +164,7 @@ impl Model {
             return;
         };
         self.queue.dead_letter(&delivery, "because").await.unwrap();
+        self.queue.acknowledge(&[position]).await.unwrap();
         self.fates[number] = Fate::Done;
         self.dead.insert(position);
     }

@@ -122,7 +122,7 @@ async fn append_again(engine: &Engine, letters: Vec<DeadLetter>) -> Result<u64, 
     engine.queue().discard_dead_letters(&positions).await
 }
 
-/// Adds the record to append. The store recognises an event with an id of the server's only by its old position; from now on by its time,
+/// Adds the record to append. The store recognises an event with an id of the server's only by its old position; from now on by its id,
 /// so that a letter that is retried twice is stored once.
 fn push_renewed(records: &mut Records, record: &Record) {
     if let Ok(Payload::Event(mut event)) = record.decode()

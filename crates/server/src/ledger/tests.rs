@@ -29,8 +29,8 @@ fn holds_after_every_step_in_any_order() {
     ledger.ended(PROJECT, Outcome::Rejected(Rejection::InvalidEvent), 2, now);
     ledger.ended(PROJECT, Outcome::SampledOut, 3, now);
     balanced(&ledger);
-    ledger.finished(PROJECT, Some(Outcome::Stored), 4, now);
-    ledger.finished(PROJECT, Some(Outcome::Duplicate), 1, now);
+    ledger.finished(PROJECT, Outcome::Stored, 4, now);
+    ledger.finished(PROJECT, Outcome::Duplicate, 1, now);
     let expected = LedgerTotals {
         received: 10,
         stored: 4,
@@ -47,7 +47,7 @@ fn holds_after_every_step_in_any_order() {
 fn holds_while_the_worker_is_ahead_of_the_http_side() {
     let now = at("2026-03-01T00:00:00Z");
     let ledger = Ledger::default();
-    ledger.finished(PROJECT, Some(Outcome::Stored), 2, now);
+    ledger.finished(PROJECT, Outcome::Stored, 2, now);
     assert_eq!(balanced(&ledger).received, 2);
     ledger.accepted(PROJECT, 2);
     assert_eq!(balanced(&ledger).received, 2);
@@ -55,7 +55,7 @@ fn holds_while_the_worker_is_ahead_of_the_http_side() {
 }
 
 #[test]
-fn starts_from_store_and_queue_and_does_not_count_redelivered_events_twice() {
+fn starts_from_store_and_queue_and_counts_what_it_was_not_told() {
     let now = at("2026-03-02T00:00:00Z");
     let entry = |outcome, count| LedgerEntry {
         project_id: PROJECT,
@@ -72,14 +72,43 @@ fn starts_from_store_and_queue_and_does_not_count_redelivered_events_twice() {
         entry(Outcome::Stored, 10),
         entry(Outcome::Rejected(Rejection::RateLimited), 1),
     ];
-    let ledger = Ledger::load(entries, &queue, now);
+    let ledger = Ledger::load(entries, Some(7), &queue, now);
     assert_eq!(balanced(&ledger).received, 14);
-    // Two of the three had been stored before the crash: their acknowledgement was lost.
-    ledger.finished(PROJECT, None, 2, now);
-    ledger.finished(PROJECT, Some(Outcome::Stored), 1, now);
+    assert!(ledger.is_counted(7) && !ledger.is_counted(8));
+    // One of two is in the store, whose answer was lost; its ledger says that the other was a duplicate.
+    let told = [entry(Outcome::Stored, 11), entry(Outcome::Duplicate, 1)];
+    assert_eq!(ledger.finished_unseen(PROJECT, 2, &told, now), (1, 1));
+    ledger.finished(PROJECT, Outcome::Stored, 1, now);
+    ledger.counted_up_to(10);
+    ledger.counted_up_to(9);
+    assert!(ledger.is_counted(10));
     let totals = balanced(&ledger);
-    assert_eq!((totals.received, totals.stored, totals.waiting), (12, 11, 0));
-    assert_eq!(used(&ledger, now), 11);
+    assert_eq!(
+        (totals.received, totals.stored, totals.duplicate, totals.waiting),
+        (14, 12, 1, 0)
+    );
+    assert_eq!(used(&ledger, now), 12);
+}
+
+#[test]
+fn outcomes_of_tallies_count_once_whichever_clock_they_tell() {
+    let now = at("2026-03-02T00:00:00Z");
+    let queue = QueueStatus {
+        end: queue::Position(5),
+        ..QueueStatus::default()
+    };
+    let ledger = Ledger::load(Vec::new(), None, &queue, now);
+    let entry = LedgerEntry {
+        project_id: PROJECT,
+        day: utc_day(at("2026-03-09T00:00:00Z")),
+        outcome: Outcome::SampledOut,
+        count: 3,
+    };
+    ledger.counted_without_event(4, &entry, now);
+    // This one is of this process, which counted it when it happened.
+    ledger.ended(PROJECT, Outcome::SampledOut, 3, now);
+    ledger.counted_without_event(5, &entry, now);
+    assert_eq!(balanced(&ledger).sampled_out, 6);
 }
 
 #[test]
@@ -89,7 +118,7 @@ fn the_quota_counts_a_calendar_month_and_no_duplicates() {
     assert_eq!(ledger.reserve(PROJECT, 7, Some(7), january), Ok(()));
     assert_eq!(ledger.reserve(PROJECT, 1, Some(7), january), Err(7));
     assert_eq!(ledger.reserve(PROJECT, 2, None, february), Ok(()));
-    ledger.finished(PROJECT, Some(Outcome::Duplicate), 1, january);
+    ledger.finished(PROJECT, Outcome::Duplicate, 1, january);
     assert_eq!((used(&ledger, january), used(&ledger, february)), (6, 2));
     // What could not be queued does not count.
     assert_eq!(ledger.reserve(PROJECT, 1, Some(7), january), Ok(()));

@@ -11,7 +11,6 @@ use queue::{Delivery, Payload};
 use store::{AppendBatch, AppendItem, Checkpoint};
 
 use super::tally_entries;
-use crate::engine::Engine;
 
 /// Deliveries, decoded and enriched.
 pub(super) struct Prepared {
@@ -90,13 +89,5 @@ impl Prepared {
     pub(super) fn delivery(&self, position: u64) -> Option<&Delivery> {
         let mut deliveries = self.deliveries.iter();
         deliveries.find(|delivery| delivery.position.0 == position)
-    }
-
-    /// Tallies that an earlier process queued and the store did not have when this one started.
-    pub(super) fn foreign_tallies(&self, engine: &Engine) -> impl Iterator<Item = &Tally> {
-        let (started_at, applied) = (engine.started_at, engine.applied_before_start);
-        let foreign =
-            move |(position, tally): &&(u64, Tally)| tally.received_at < started_at && Some(*position) > applied;
-        self.tallies.iter().filter(foreign).map(|(_, tally)| tally)
     }
 }

@@ -115,6 +115,7 @@ async fn ours(events: u64, deduplication: Deduplication, last: bool) -> f64 {
         let started = Instant::now();
         let store = open();
         println!("  reopened in {:?}, resident {} MB", started.elapsed(), resident_mb());
+        import(&store, events).await;
         compaction(&store, events).await;
         store.close().await.unwrap();
         drop(store);
@@ -125,6 +126,29 @@ async fn ours(events: u64, deduplication: Deduplication, last: bool) -> f64 {
         drop(store);
     }
     rate
+}
+
+/// What it takes to import 10,000 events that are there, and 10,000 that are not: each id is looked for among all events.
+async fn import(store: &DuckdbStore, events: u64) {
+    for (what, first) in [("again", events / 2), ("that are new", events)] {
+        let imported = |number| EnrichedEvent {
+            deduplication: Deduplication::History,
+            ..event(number, Deduplication::Window)
+        };
+        let started = Instant::now();
+        for first in [first, first + BATCH] {
+            let items = (first..first + BATCH).map(|number| AppendItem {
+                position: 0,
+                event: imported(number),
+            });
+            let batch = AppendBatch {
+                items: Arc::new(items.collect()),
+                ..AppendBatch::default()
+            };
+            store.append(batch).await.unwrap();
+        }
+        println!("  imported {} {what} in {:?}", 2 * BATCH, started.elapsed());
+    }
 }
 
 async fn compaction(store: &DuckdbStore, events: u64) {

@@ -10,9 +10,10 @@ use model::limits;
 
 use crate::{failure::Failure, files::Files, options::DuckdbOptions, schema};
 
-/// Version of the file format. The first that compresses text with zstd; at the library's default, text so declared is stored plain.
-/// Readable by DuckDB 1.2 and later.
-pub(crate) const STORAGE_VERSION: &str = "v1.2.0";
+/// Version of the file format: texts by a dictionary that is itself compressed, and by zstd where so declared; at the library's default,
+/// such text is stored plain. Readable by DuckDB 1.4 and later. Files of an older format are used as they are, and copied into this one by
+/// compaction.
+pub(crate) const STORAGE_VERSION: &str = "v1.4.0";
 
 /// An open database file. It is closed when the engine and every connection that was taken from it are dropped.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use uuid::Uuid;
 use crate::failure::Failure;
 
 /// Every step from an empty database to today's tables, in order. Only ever added to: a step that was released does not change.
-const MIGRATIONS: &[(&str, &str)] = &[("events", include_str!("../migrations/0001_events.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("events", include_str!("../migrations/0001_events.sql")),
+    ("imported_at", include_str!("../migrations/0002_imported_at.sql")),
+];
 
 /// Every table, for compaction: what is not named here would be lost. `events` apart, their order does not matter.
 pub(crate) const TABLES: [&str; 7] = [

@@ -123,12 +123,15 @@ fn rebuild(
     index.restore_users(&mut users.into_iter(), next_numbers)?;
 
     let remembered = now.saturating_add_seconds(-REMEMBERED_DAYS * 86_400);
-    let mut statement = connection
-        .prepare("SELECT id::VARCHAR, received_at FROM events WHERE event_id IS NOT NULL AND received_at >= ?")?;
+    // With a clock that was wrong, whichever is later.
+    let mut statement = connection.prepare(
+        "SELECT id::VARCHAR, greatest(received_at, imported_at) FROM events
+         WHERE event_id IS NOT NULL AND (received_at >= $1 OR imported_at >= $1)",
+    )?;
     let ids = statement.query_and_then(params![rows::instant(remembered)], |row| {
         let id: String = row.get(0)?;
-        let received_at: i64 = row.get(1)?;
-        Ok((EventId(uuid(&id)?), Timestamp::from_micros(received_at).unwrap_or(now)))
+        let claimed_at: i64 = row.get(1)?;
+        Ok((EventId(uuid(&id)?), Timestamp::from_micros(claimed_at).unwrap_or(now)))
     })?;
     index.restore_claims(&mut ids.into_iter())?;
     Ok(index)

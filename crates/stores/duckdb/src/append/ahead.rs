@@ -153,7 +153,10 @@ impl Planner<'_> {
         let (known, columns) = both(
             parallel && items.len() >= PARALLEL_EVENTS_MIN,
             || plan::ask_index(&items, &projects, &source, index, &mut changes, now, is_stored),
-            || items.chunks(ROWS_PER_CHUNK).map(storable_columns).collect(),
+            || {
+                let chunks = items.chunks(ROWS_PER_CHUNK);
+                chunks.map(|chunk| storable_columns(chunk, now)).collect()
+            },
         );
         Plan {
             items: Arc::clone(&batch.items),

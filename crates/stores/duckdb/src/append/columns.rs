@@ -11,7 +11,7 @@ use duckdb::arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
-use model::EnrichedEvent;
+use model::{Deduplication, EnrichedEvent, Timestamp};
 
 use crate::failure::Failure;
 
@@ -26,11 +26,12 @@ enum Fill {
     Properties,
     Timestamp,
     ReceivedAt,
+    ImportedAt,
     Text(Text),
 }
 
 /// Every column of `events` in the table's order, with how it is filled.
-const COLUMNS: [(&str, Fill); 26] = [
+const COLUMNS: [(&str, Fill); 27] = [
     ("id", Fill::Id),
     ("project_id", Fill::Project),
     ("event_id", Fill::Text(|event| event.client_event_id.as_deref())),
@@ -66,6 +67,7 @@ const COLUMNS: [(&str, Fill); 26] = [
     ),
     ("os", Fill::Text(|event| event.derived.os.as_deref())),
     ("device", Fill::Text(|event| event.derived.device.as_deref())),
+    ("imported_at", Fill::ImportedAt),
 ];
 
 /// The schema of a batch of rows.
@@ -78,7 +80,9 @@ pub(super) fn schema() -> SchemaRef {
             let data_type = match fill {
                 Fill::Id => DataType::FixedSizeBinary(16),
                 Fill::Project | Fill::Uid => DataType::UInt32,
-                Fill::Timestamp | Fill::ReceivedAt => DataType::Timestamp(TimeUnit::Microsecond, None),
+                Fill::Timestamp | Fill::ReceivedAt | Fill::ImportedAt => {
+                    DataType::Timestamp(TimeUnit::Microsecond, None)
+                }
                 Fill::Properties | Fill::Text(_) => DataType::Utf8,
             };
             let field = Field::new(*name, data_type, true);
@@ -98,9 +102,9 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The columns of events; `properties` as they can be stored.
-    pub(super) fn new(events: &[&EnrichedEvent], properties: &[Cow<'_, str>]) -> Result<Self, Failure> {
-        let filled = COLUMNS.iter().map(|(_, fill)| column(fill, events, properties));
+    /// The columns of events that are stored `now`; `properties` as they can be stored.
+    pub(super) fn new(events: &[&EnrichedEvent], properties: &[Cow<'_, str>], now: Timestamp) -> Result<Self, Failure> {
+        let filled = COLUMNS.iter().map(|(_, fill)| column(fill, events, properties, now));
         Ok(Self {
             events: events.len(),
             filled: filled.collect::<Result<_, _>>().map_err(refused)?,
@@ -137,7 +141,12 @@ fn refused(error: ArrowError) -> Failure {
 }
 
 /// A column; `None` where the index decides.
-fn column(fill: &Fill, events: &[&EnrichedEvent], properties: &[Cow<'_, str>]) -> Result<Option<ArrayRef>, ArrowError> {
+fn column(
+    fill: &Fill,
+    events: &[&EnrichedEvent],
+    properties: &[Cow<'_, str>],
+    now: Timestamp,
+) -> Result<Option<ArrayRef>, ArrowError> {
     Ok(Some(match fill {
         Fill::Project | Fill::Uid => return Ok(None),
         Fill::Id => {
@@ -153,6 +162,11 @@ fn column(fill: &Fill, events: &[&EnrichedEvent], properties: &[Cow<'_, str>]) -
         Fill::ReceivedAt => Arc::new(TimestampMicrosecondArray::from_iter_values(
             events.iter().map(|event| event.received_at.as_micros()),
         )),
+        Fill::ImportedAt => {
+            let is_imported = |event: &&EnrichedEvent| event.deduplication == Deduplication::History;
+            let imported_at = events.iter().map(|event| is_imported(event).then_some(now.as_micros()));
+            Arc::new(TimestampMicrosecondArray::from_iter(imported_at))
+        }
         Fill::Properties => texts(properties.iter().map(|properties| Some(properties.as_ref()))),
         Fill::Text(text) => texts(events.iter().map(|event| text(event))),
     }))

@@ -184,7 +184,7 @@ fn both<A: Send, B>(parallel: bool, first: impl FnOnce() -> A + Send, second: im
 }
 
 /// The columns of events, refused when one of them could not be read back.
-fn storable_columns(items: &[&AppendItem]) -> Result<Columns, Failure> {
+fn storable_columns(items: &[&AppendItem], now: Timestamp) -> Result<Columns, Failure> {
     let properties = items.iter().map(|item| {
         properties::storable(&item.event.properties).ok_or_else(|| {
             Failure::Refused(format!(
@@ -195,7 +195,7 @@ fn storable_columns(items: &[&AppendItem]) -> Result<Columns, Failure> {
     });
     let properties = properties.collect::<Result<Vec<_>, _>>()?;
     let events: Vec<&EnrichedEvent> = items.iter().map(|item| &item.event).collect();
-    Columns::new(&events, &properties)
+    Columns::new(&events, &properties, now)
 }
 
 /// The outcome of every item of the batch; `known` is about those that no earlier delivery applied.
@@ -251,7 +251,12 @@ pub(crate) fn append_bare(
         let properties: Vec<_> = events.iter().map(|event| Cow::Borrowed(&*event.properties)).collect();
         let projects: Vec<u32> = events.iter().map(|event| bare_project(event.project_id)).collect();
         let numbers = vec![0; events.len()];
-        Columns::new(events, &properties)?.finish(schema, &projects, &numbers, &vec![true; events.len()])
+        Columns::new(events, &properties, Timestamp::MIN)?.finish(
+            schema,
+            &projects,
+            &numbers,
+            &vec![true; events.len()],
+        )
     });
     append_rows(connection, chunks.collect::<Result<_, _>>()?)
 }

@@ -10,7 +10,6 @@ use uuid::Uuid;
 use crate::{
     failure::Failure,
     index::{Changes, Index, Owner},
-    rows,
 };
 
 /// The queue that a batch comes from, as the store sees it.
@@ -65,16 +64,26 @@ pub(super) fn ask_index(
     now: Timestamp,
     is_stored: impl Fn(Owner) -> bool,
 ) -> Result<Known, Failure> {
+    // An id of the server's own can come into several projects: each may import what one of them exported.
     let mut seen = HashSet::with_capacity(items.len());
-    let mut is_new: Vec<bool> = items.iter().map(|item| seen.insert(item.event.id)).collect();
+    let mut is_new: Vec<bool> = items
+        .iter()
+        .zip(projects)
+        .map(|(item, project)| seen.insert((*project, item.event.id)))
+        .collect();
     let mut claimants: Vec<usize> = (0..items.len())
-        .filter(|at| is_new[*at] && items[*at].event.deduplication == Deduplication::Window)
+        .filter(|at| is_new[*at] && claims(&items[*at].event))
         .collect();
     // In the order of the tree each look-up starts near where the last one ended.
     claimants.sort_unstable_by_key(|at| items[*at].event.id);
     for at in claimants {
-        let EnrichedEvent { id, received_at, .. } = items[at].event;
-        is_new[at] = index.claim(changes, id, received_at, now, source.owner(at, items[at]), &is_stored)?;
+        let event = &items[at].event;
+        let owner = source.owner(at, items[at]);
+        if event.deduplication == Deduplication::History {
+            index.claim_imported(changes, event.id, now, owner, &is_stored)?;
+        } else {
+            is_new[at] = index.claim(changes, event.id, event.received_at, now, owner, &is_stored)?;
+        }
     }
     let uids = items
         .iter()
@@ -84,7 +93,18 @@ pub(super) fn ask_index(
     Ok(Known { is_new, uids })
 }
 
-/// Finds the imported events that the database has already: each keeps its time, so only the batch's stretch of time is read.
+/// Whether an event's client may bring it once more: it named the event, in a request or in a file that is imported. Such ids are made
+/// of the project and the name, so that they are claimed for one project alone.
+fn claims(event: &EnrichedEvent) -> bool {
+    match event.deduplication {
+        Deduplication::Redelivery => false,
+        Deduplication::Window => true,
+        Deduplication::History => event.client_event_id.is_some(),
+    }
+}
+
+/// Finds the imported events that the database has already, whenever they happened: between a request and a file, or two files, the time of
+/// an event may have been corrected.
 pub(super) fn ask_database(
     items: &[&AppendItem],
     projects: &[u32],
@@ -98,13 +118,8 @@ pub(super) fn ask_database(
         }
     }
     for (project, positions) in imported {
-        let events = || positions.iter().map(|at| &items[*at].event);
-        let times = || events().map(|event| event.timestamp);
-        let (Some(first), Some(last)) = (times().min(), times().max()) else {
-            continue;
-        };
-        let ids: Vec<String> = events().map(|event| event.id.to_string()).collect();
-        let known = known_ids(connection, project, first, last, &ids.join(","))?;
+        let ids: Vec<String> = positions.iter().map(|at| items[*at].event.id.to_string()).collect();
+        let known = known_ids(connection, project, &ids.join(","))?;
         for at in positions {
             is_new[at] = !known.contains(&items[at].event.id);
         }
@@ -112,24 +127,14 @@ pub(super) fn ask_database(
     Ok(())
 }
 
-fn known_ids(
-    connection: &Connection,
-    project: u32,
-    first: Timestamp,
-    last: Timestamp,
-    ids: &str,
-) -> Result<HashSet<EventId>, Failure> {
+fn known_ids(connection: &Connection, project: u32, ids: &str) -> Result<HashSet<EventId>, Failure> {
     let mut statement = connection.prepare_cached(
         "SELECT id::VARCHAR FROM events
-         WHERE project_id = $1 AND timestamp BETWEEN $2 AND $3
-         AND id IN (SELECT unnest(string_split($4, ','))::UUID)",
+         WHERE project_id = $1 AND id IN (SELECT unnest(string_split($2, ','))::UUID)",
     )?;
-    let found = statement.query_and_then(
-        params![project, rows::instant(first), rows::instant(last), ids],
-        |row| -> Result<EventId, Failure> {
-            let id: String = row.get(0)?;
-            Ok(EventId(crate::state::uuid(&id)?))
-        },
-    )?;
+    let found = statement.query_and_then(params![project, ids], |row| -> Result<EventId, Failure> {
+        let id: String = row.get(0)?;
+        Ok(EventId(crate::state::uuid(&id)?))
+    })?;
     found.collect()
 }

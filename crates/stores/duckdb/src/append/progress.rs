@@ -79,6 +79,9 @@ pub(crate) const LEDGER: &str = "
     GROUP BY project_id, day, outcome";
 
 /// Moves all facts to where they belong, in one transaction of its own.
+///
+/// Nothing is updated in place, only deleted and inserted: DuckDB keeps a transaction that has updated until every read that began before
+/// its end is over, and with it the lock that the checkpoint behind this needs.
 pub(crate) fn fold(connection: &Connection) -> Result<(), Failure> {
     let any: bool = connection.query_row("SELECT count(*) > 0 FROM progress", [], |row| row.get(0))?;
     if !any {
@@ -87,25 +90,26 @@ pub(crate) fn fold(connection: &Connection) -> Result<(), Failure> {
     let folded = connection.execute_batch(
         "BEGIN TRANSACTION;
 
-         UPDATE ledger SET count = ledger.count + added.count
-         FROM (SELECT project_id, day, outcome, sum(count)::UBIGINT AS count FROM progress
-               WHERE project_id IS NOT NULL GROUP BY ALL) AS added
-         WHERE ledger.project_id = added.project_id AND ledger.day = added.day AND ledger.outcome = added.outcome;
-
+         INSERT INTO progress (project_id, day, outcome, count)
+         SELECT project_id, day, outcome, count FROM ledger
+         WHERE EXISTS (FROM progress WHERE progress.project_id = ledger.project_id
+                       AND progress.day = ledger.day AND progress.outcome = ledger.outcome);
+         DELETE FROM ledger
+         WHERE EXISTS (FROM progress WHERE progress.project_id = ledger.project_id
+                       AND progress.day = ledger.day AND progress.outcome = ledger.outcome);
          INSERT INTO ledger
-         SELECT project_id, day, outcome, sum(count)::UBIGINT FROM progress
-         WHERE project_id IS NOT NULL
-         AND NOT EXISTS (FROM ledger WHERE ledger.project_id = progress.project_id
-                         AND ledger.day = progress.day AND ledger.outcome = progress.outcome)
-         GROUP BY ALL;
+         SELECT project_id, day, outcome, sum(count)::UBIGINT FROM progress WHERE project_id IS NOT NULL GROUP BY ALL;
 
          DELETE FROM checkpoints WHERE queue IN (SELECT queue FROM progress WHERE queue IS NOT NULL);
          INSERT INTO checkpoints SELECT queue, max(position) FROM progress WHERE queue IS NOT NULL GROUP BY queue;
 
-         UPDATE projects SET users_next = taken.users_next
-         FROM (SELECT project, max(users_next) AS users_next FROM progress
-               WHERE project IS NOT NULL GROUP BY project) AS taken
-         WHERE projects.number = taken.project;
+         INSERT INTO projects
+         SELECT number, id, taken.users_next FROM projects
+         JOIN (SELECT project, max(users_next) AS users_next FROM progress
+               WHERE project IS NOT NULL GROUP BY project) AS taken ON projects.number = taken.project
+         WHERE taken.users_next > projects.users_next;
+         DELETE FROM projects
+         WHERE users_next < (SELECT max(newer.users_next) FROM projects AS newer WHERE newer.number = projects.number);
 
          DELETE FROM progress;
          COMMIT",
@@ -115,4 +119,62 @@ pub(crate) fn fold(connection: &Connection) -> Result<(), Failure> {
         let _ = connection.execute_batch("ROLLBACK");
     }
     Ok(folded?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    /// How often facts of two queues, projects and outcomes are added and folded.
+    const ROUNDS: u64 = 5;
+
+    fn add(connection: &Connection, round: u64) {
+        let ids = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        let counts = ids.map(|id| ((ProjectId(id), 7, Outcome::Stored), round));
+        let counts = Counts::from(counts);
+        let next = [(1, 10 * round as u32), (2, 3)];
+        record(connection, ids.map(|id| (id, round)).into_iter(), &counts, &next).unwrap();
+        // A second batch before they are folded.
+        record(connection, [(ids[0], round + 1)].into_iter(), &counts, &next[..1]).unwrap();
+    }
+
+    fn all(connection: &Connection, sql: &str) -> Vec<(u64, u64)> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn facts_are_folded_and_a_read_does_not_keep_the_checkpoint_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = Connection::open(directory.path().join("events.duckdb")).unwrap();
+        schema::migrate(&connection).unwrap();
+        for number in [1, 2] {
+            let id = Uuid::from_u128(number).to_string();
+            connection
+                .execute("INSERT INTO projects VALUES (?, ?, 0)", params![number as u32, id])
+                .unwrap();
+        }
+        let reader = connection.try_clone().unwrap();
+        for round in 1..=ROUNDS {
+            add(&connection, round);
+            reader.execute_batch("BEGIN TRANSACTION READ ONLY").unwrap();
+            let before = all(&reader, "SELECT count(*)::UBIGINT, 0::UBIGINT FROM progress");
+            assert_eq!(before, [(10, 0)]);
+            fold(&connection).unwrap();
+            connection.execute_batch("CHECKPOINT").unwrap();
+            reader.execute_batch("ROLLBACK").unwrap();
+        }
+        let stored = (1..=ROUNDS).sum::<u64>() * 2;
+        let ledger = all(&connection, "SELECT day::UBIGINT, count FROM ledger");
+        assert_eq!(ledger, [(7, stored), (7, stored)]);
+        let positions = all(
+            &connection,
+            "SELECT position, 0::UBIGINT FROM checkpoints ORDER BY queue",
+        );
+        assert_eq!(positions, [(ROUNDS + 1, 0), (ROUNDS, 0)]);
+        let next = "SELECT number::UBIGINT, users_next::UBIGINT FROM projects ORDER BY number";
+        assert_eq!(all(&connection, next), [(1, 10 * ROUNDS), (2, 3)]);
+    }
 }

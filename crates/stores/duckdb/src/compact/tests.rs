@@ -3,8 +3,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use store::EventStore;
-use testkit::{clock::FixedClock, suites::store::now};
+use store::{AppendOutcome, EventStore};
+use testkit::{
+    clock::FixedClock,
+    suites::store::{append, count, named_event, now},
+};
 
 use super::*;
 use crate::{DuckdbStore, watchdog::Watchdog};
@@ -39,9 +42,66 @@ fn copying_needs_room_for_the_copy_and_what_the_others_need() {
 }
 
 #[test]
-fn the_copy_has_a_part_of_the_memory() {
+fn the_copy_has_no_more_memory_than_the_database_that_serves() {
     let options = DuckdbOptions::default();
-    assert!(copy_options(&options).memory_bytes_max <= options.memory_bytes_max / 4);
+    let copy = copy_options(&options);
+    assert!(copy.memory_bytes_max <= options.memory_bytes_max);
+    assert_eq!(copy.threads, 1);
+}
+
+/// The storage version of a database, as DuckDB tells it.
+fn storage_version(path: &Path) -> String {
+    let connection = Connection::open(path).expect("opens");
+    let sql = "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal";
+    connection.query_row(sql, [], |row| row.get(0)).expect("a version")
+}
+
+/// Replaces the database of a closed store by one of the first release: format 1.2, no migration but the first, one event.
+fn lay_out_first_release(path: &Path, event: &model::EnrichedEvent) {
+    std::fs::remove_file(path).expect("removed");
+    let config = duckdb::Config::default().with("storage_compatibility_version", "v1.2.0");
+    let connection = Connection::open_with_flags(path, config.expect("an option")).expect("made");
+    connection
+        .execute_batch(include_str!("../../migrations/0001_events.sql"))
+        .expect("tables");
+    let (project, id, name) = (event.project_id, event.id, event.client_event_id.as_ref());
+    let (name, time) = (name.expect("a name"), event.received_at);
+    connection
+        .execute_batch(&format!(
+            "CREATE TABLE schema_migrations (version INTEGER, name VARCHAR);
+             INSERT INTO schema_migrations VALUES (1, 'events');
+             INSERT INTO identity VALUES (uuid(), uuid());
+             INSERT INTO projects VALUES (0, '{project}', 1);
+             INSERT INTO events BY NAME SELECT '{id}'::UUID AS id, 0 AS project_id, '{name}' AS event_id, 'page_view' AS event_name,
+             'ann' AS user_id, 0 AS uid, 's' AS session_id, '{{}}' AS properties,
+             '{time}'::TIMESTAMPTZ::TIMESTAMP AS timestamp, '{time}'::TIMESTAMPTZ::TIMESTAMP AS received_at;
+             CHECKPOINT"
+        ))
+        .expect("rows");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_first_release_is_opened_and_copied_into_the_format_of_today() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let path = store.files().database(1);
+    store.close().await.expect("closed");
+    drop(store);
+    let project = testkit::build::project(1);
+    let event = |number| named_event(project, number);
+    lay_out_first_release(&path, &event(1));
+    assert_eq!(storage_version(&path), "v1.2.0+");
+
+    let store = open(directory.path());
+    let outcomes = append(&store, 1, [event(1), event(2)]).await;
+    assert_eq!(outcomes, [AppendOutcome::Duplicate, AppendOutcome::Stored]);
+    store.reclaim(true).await.expect("copied");
+    assert_eq!(append(&store, 3, [event(2), event(3)]).await, outcomes);
+    assert_eq!(count(&store, project).await, 3);
+    let path = store.files().database(2);
+    store.close().await.expect("closed");
+    drop(store);
+    assert_eq!(storage_version(&path), format!("{STORAGE_VERSION}+"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

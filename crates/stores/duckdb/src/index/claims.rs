@@ -1,6 +1,6 @@
 //! Claims: who was first to bring an event of this id.
 //!
-//! Claims are kept by epochs of `received_at`; a look-up asks the epoch of the event and its neighbours, and an epoch is dropped whole
+//! Claims are kept by epochs of `received_at`, those of imported events by the time of the import; a look-up asks the epoch of the event and its neighbours, and an epoch is dropped whole
 //! once it and the one after it have passed. So a claim is known for one to two epochs, and the disk they take is bounded.
 
 use fjall::Keyspace;
@@ -33,6 +33,11 @@ impl Owner {
             queue: fold(queue),
             position,
         }
+    }
+
+    /// Whether this owner's event is stored, so that `other` comes too late.
+    fn holds_against(self, other: Self, is_stored: impl Fn(Self) -> bool) -> bool {
+        self == Self::PAST || (self != other && is_stored(self))
     }
 
     /// The queue, then the position without its leading zeros: there is one of these per event.
@@ -96,7 +101,7 @@ impl Index {
                 continue;
             };
             let found = Owner::from_bytes(&found)?;
-            if found == Owner::PAST || (found != owner && is_stored(found)) {
+            if found.holds_against(owner, &is_stored) {
                 return Ok(false);
             }
         }
@@ -105,6 +110,29 @@ impl Index {
         changes.insert(&keyspace, *id.0.as_bytes(), owner.to_bytes());
         changes.claimed.push((epoch, id));
         Ok(true)
+    }
+
+    /// Claims the `id` of an imported event for whoever brings it from `now` on: the line may tell a time of receipt that passed long ago.
+    /// Whether the event is new is for the database to say.
+    pub(crate) fn claim_imported(
+        &mut self,
+        changes: &mut Changes,
+        id: EventId,
+        now: Timestamp,
+        owner: Owner,
+        is_stored: impl Fn(Owner) -> bool,
+    ) -> Result<(), Failure> {
+        let epoch = epoch_of(now);
+        let keyspace = self.claims_of(epoch, epoch)?;
+        // One that counts stays as it is: should this batch be refused, `release` must not give up what another one claimed.
+        if let Some(found) = keyspace.get(id.0.as_bytes())?
+            && Owner::from_bytes(&found)?.holds_against(owner, is_stored)
+        {
+            return Ok(());
+        }
+        changes.insert(&keyspace, *id.0.as_bytes(), owner.to_bytes());
+        changes.claimed.push((epoch, id));
+        Ok(())
     }
 
     /// Gives claims up, durably: their events were refused, and whoever brings them next is first.

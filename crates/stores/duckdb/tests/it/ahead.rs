@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::EnrichedEvent;
+use model::{Deduplication, EnrichedEvent};
 use store::{
     AppendBatch,
     AppendOutcome::{Duplicate, Stored},
@@ -67,6 +67,21 @@ async fn a_retry_in_the_batch_behind_is_a_duplicate() {
     }
     assert_eq!(count(&*store, project(1)).await as u64, 1 + EVENTS + EVENTS / 2);
     check_users(&*store, 1 + (EVENTS + EVENTS / 2) as usize).await;
+}
+
+#[tokio::test]
+async fn a_request_in_the_batch_behind_an_import_is_a_duplicate() {
+    let directory = TestStore::new();
+    let store = store(&directory).await;
+    let imported = |number| EnrichedEvent {
+        deduplication: Deduplication::History,
+        ..by(number, 0)
+    };
+    let first = batch(2, (0..EVENTS).map(imported));
+    let next = batch(2 + EVENTS, (0..EVENTS).map(|number| by(number, 0)));
+    append_with_next(&*store, first, &next).await;
+    let outcomes = store.append(next).await.unwrap().outcomes;
+    assert!(outcomes.iter().all(|outcome| *outcome == Duplicate));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use model::{EnrichedEvent, Outcome};
+use model::{Deduplication, EnrichedEvent, Outcome};
 use store::{
     AppendOutcome::{self, Duplicate, Stored},
     EventStore, StoreError, Value,
@@ -23,7 +23,7 @@ const DAYS: u32 = 20;
 /// Users of the seeded events.
 const USERS: i64 = 10;
 /// The first position after them.
-const NEXT: u64 = DAYS as u64 * 3 + 5;
+const NEXT: u64 = DAYS as u64 * 3 + 6;
 
 fn of_day(number: u128, day: u32) -> EnrichedEvent {
     EnrichedEvent {
@@ -32,7 +32,17 @@ fn of_day(number: u128, day: u32) -> EnrichedEvent {
     }
 }
 
-/// A project whose three users were deleted, an event from a clock that was wrong by years, and events of three weeks. Half way, `half` is
+/// An event that was imported under its client's name, with the time of receipt of an exporting server.
+fn imported(number: u128) -> EnrichedEvent {
+    EnrichedEvent {
+        received_at: now().saturating_add_seconds(-900 * 86_400),
+        deduplication: Deduplication::History,
+        ..named_event(project(1), number)
+    }
+}
+
+/// A project whose three users were deleted, an event from a clock that was wrong by years, and events of three weeks, an imported one
+/// among the last of them. Half way, `half` is
 /// called: all users are known by then, and what follows are claims alone.
 async fn seed(harness: &TestStore, store: &DuckdbStore, half: impl FnOnce()) {
     let deleted = (0..3).map(|number| enriched_event(project(2), 2_000 + number));
@@ -53,6 +63,7 @@ async fn seed(harness: &TestStore, store: &DuckdbStore, half: impl FnOnce()) {
             half.take().unwrap()();
         }
     }
+    assert_eq!(append(store, NEXT - 1, [imported(800)]).await, [Stored]);
 }
 
 /// The clock of a store that was laid out, when the seeded events end.
@@ -84,6 +95,9 @@ async fn check(store: &dyn EventStore, what: &str) {
     assert_eq!(outcomes, vec![Duplicate; recent.len()], "{what}: retries of clients");
     let outcomes = deliver(store, NEXT + 50, &[of_day(900, 3_001)]).await;
     assert_eq!(outcomes, [Duplicate], "{what}: a retry to the wrong clock");
+
+    let outcomes = deliver(store, NEXT + 51, &[of_day(800, DAYS + 6), imported(801), imported(800)]).await;
+    assert_eq!(outcomes, [Duplicate, Stored, Duplicate], "{what}: of an import");
 
     let known = (0..USERS as u128).map(|number| enriched_event(project(1), 3_000 + number));
     let new = EnrichedEvent {
@@ -117,7 +131,7 @@ async fn check(store: &dyn EventStore, what: &str) {
         "{what}: numbers of deleted users"
     );
     let after = count(store, project(1)).await;
-    assert_eq!(after, before + USERS + 1, "{what}");
+    assert_eq!(after, before + USERS + 2, "{what}");
     assert_eq!(ledger(store, project(1), Outcome::Stored).await as i64, after, "{what}");
     store.check().await.unwrap_or_else(|error| panic!("{what}: {error}"));
 }

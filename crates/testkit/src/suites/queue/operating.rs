@@ -12,7 +12,9 @@ async fn set_aside(queue: &dyn EventQueue, count: usize) -> Vec<Position> {
     for delivery in &deliveries {
         queue.dead_letter(delivery, "because").await.expect("dead letter");
     }
-    positions(&deliveries)
+    let set_aside = positions(&deliveries);
+    queue.acknowledge(&set_aside).await.expect("acknowledge");
+    set_aside
 }
 
 async fn letters(queue: &dyn EventQueue, from: Position, limit: usize) -> Vec<Position> {

@@ -168,6 +168,79 @@ pub async fn an_import_is_a_duplicate_only_in_its_project(harness: &dyn Harness)
     assert_eq!(append(&*store, 1, [first.clone()]).await, [Stored]);
     assert_eq!(append(&*store, 2, [second.clone()]).await, [Stored]);
     assert_eq!(append(&*store, 3, [second, first]).await, [Duplicate, Duplicate]);
+    // The same file into several projects at once: what one of them exported carries the ids that the server gave.
+    let exported = |number| EnrichedEvent {
+        project_id: project(number),
+        ..imported_event(project(1), 2)
+    };
+    let both = append(&*store, 5, [exported(1), exported(2), exported(1)]).await;
+    assert_eq!(both, [Stored, Stored, Duplicate]);
+    assert_eq!(
+        append(&*store, 8, [exported(2), exported(3)]).await,
+        [Duplicate, Stored]
+    );
+    assert_eq!(count(&*store, project(3)).await, 1);
+}
+
+/// An event whose client named it, as a file brings it that tells other times than the request.
+fn backfilled(number: u128) -> EnrichedEvent {
+    let event = named_event(project(1), number);
+    EnrichedEvent {
+        timestamp: instant("2019-03-01T00:00:00Z").saturating_add_seconds(number as i64),
+        received_at: instant("2019-03-01T00:00:02Z"),
+        deduplication: Deduplication::History,
+        ..event
+    }
+}
+
+#[expect(missing_docs, reason = "the name says what the store must do")]
+pub async fn an_import_and_a_request_with_the_same_event_id_are_one_event(harness: &dyn Harness) {
+    let store = harness.open().await;
+    let live = |number: u128, day: i64| EnrichedEvent {
+        received_at: now().saturating_add_seconds(day * 86_400),
+        ..named_event(project(1), number)
+    };
+    assert_eq!(append(&*store, 1, [backfilled(1), live(2, 0)]).await, [Stored; 2]);
+    assert_eq!(append(&*store, 3, [live(1, 0), backfilled(2)]).await, [Duplicate; 2]);
+    let both = [backfilled(3), live(3, 0), live(4, 0), backfilled(4)];
+    assert_eq!(
+        append(&*store, 5, both).await,
+        [Stored, Duplicate, Stored, Duplicate],
+        "in one batch"
+    );
+    // A week later, by a store that was opened again.
+    harness.clock().advance_seconds(7 * 86_400);
+    drop(store);
+    let store = harness.open().await;
+    let late = [live(1, 7), backfilled(2), live(3, 7), backfilled(4)];
+    assert_eq!(append(&*store, 9, late).await, [Duplicate; 4]);
+    assert_eq!(count(&*store, project(1)).await, 4);
+}
+
+#[expect(missing_docs, reason = "the name says what the store must do")]
+pub async fn an_import_with_corrected_times_adds_nothing(harness: &dyn Harness) {
+    let store = harness.open().await;
+    assert_eq!(append(&*store, 1, (0..50).map(backfilled)).await, [Stored; 50]);
+    let corrected = (0..50).map(|number| EnrichedEvent {
+        timestamp: instant("2021-01-01T00:00:00Z"),
+        ..backfilled(number)
+    });
+    assert_eq!(append(&*store, 51, corrected).await, [Duplicate; 50]);
+    assert_eq!(count(&*store, project(1)).await, 50);
+}
+
+#[expect(missing_docs, reason = "the name says what the store must do")]
+pub async fn a_refused_import_gives_up_no_claim_of_others(harness: &dyn Harness) {
+    let store = harness.open().await;
+    let broken = EnrichedEvent {
+        properties: "no object".to_owned(),
+        ..named_event(project(1), 3)
+    };
+    assert_eq!(append(&*store, 1, [named_event(project(1), 1)]).await, [Stored]);
+    let imports = [backfilled(1), backfilled(2), broken];
+    store.append(batch(2, imports)).await.expect_err("refused");
+    let retries = [named_event(project(1), 1), named_event(project(1), 2)];
+    assert_eq!(append(&*store, 2, retries).await, [Duplicate, Stored]);
 }
 
 #[expect(missing_docs, reason = "the name says what the store must do")]
