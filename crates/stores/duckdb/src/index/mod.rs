@@ -20,7 +20,10 @@ use std::{
     path::Path,
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue,
+    config::PartitioningPolicy,
+};
 use model::{EventId, Timestamp, limits};
 use uuid::Uuid;
 
@@ -282,7 +285,13 @@ impl Index {
 }
 
 fn keyspace_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(limits::STORE_INDEX_MEMTABLE_BYTES_MAX)
+    // In parts of 4 KiB: a whole filter or table of contents of a large file fits in no cache, and was read and summed up anew for every
+    // look-up. From 1.7 M recent ids on a batch then took 0.6 s, where it takes 0.03.
+    let in_parts = || PartitioningPolicy::all(true);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(limits::STORE_INDEX_MEMTABLE_BYTES_MAX)
+        .filter_block_partitioning_policy(in_parts())
+        .index_block_partitioning_policy(in_parts())
 }
 
 fn stored_next_numbers(meta: &Keyspace) -> Result<HashMap<u32, u32>, Failure> {
