@@ -1,0 +1,9 @@
+//! The suites on PostgreSQL, and what only this store promises.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod it {
+    pub mod harness;
+    pub mod meta;
+    pub mod reading;
+    pub mod suite;
+}
