@@ -4,6 +4,8 @@
 mod it {
     pub mod harness;
     pub mod meta;
+    pub mod months;
     pub mod reading;
     pub mod suite;
+    pub mod together;
 }
