@@ -6,15 +6,17 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
 };
 
 use model::{Deduplication, EventId, ProjectId};
 use sqlx::PgConnection;
 use store::{AppendBatch, AppendItem, AppendOutcome, AppendReport, StoreError, properties};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{
-    PostgresEventStore,
+    Shared,
     claims::{self, Claim},
     copy::Encoded,
     numbers,
@@ -32,52 +34,85 @@ const TRIES: usize = 3;
 /// Locks of this database that keep two imports of one project apart, by the project's number.
 const IMPORT_LOCK: i32 = 0x5a_0003;
 
-/// Stores a batch; see [`store::EventStore::append`].
-pub(super) async fn append(store: &PostgresEventStore, batch: &AppendBatch) -> Result<AppendReport, StoreError> {
-    let properties = storable(batch)?;
-    let mut tries = 1;
-    loop {
-        match try_append(store, batch, &properties).await {
-            Ok(outcomes) => return Ok(AppendReport { outcomes }),
-            Err(error) if is_stale(&error) && tries < TRIES => {
-                tries += 1;
-                store.known.forget_schema();
-            }
-            Err(error) => return Err(write_failed(error)),
-        }
-    }
-}
-
-/// The properties of every event as they can be stored; refused when one could not be read back.
-fn storable(batch: &AppendBatch) -> Result<Vec<Cow<'_, str>>, StoreError> {
-    let items = batch.items.iter();
-    items
-        .map(|item| {
-            properties::storable(&item.event.properties).ok_or_else(|| {
-                StoreError::Refused(format!(
-                    "the properties of the event at position {} are no JSON object",
-                    item.position
-                ))
-            })
-        })
-        .collect()
+/// Why a batch could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// An event of it could not be read back.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
 }
 
 /// A batch with its rows, before anybody knows which of them are new.
-struct Prepared<'a> {
-    items: &'a [AppendItem],
+pub(super) struct Prepared {
+    items: Arc<Vec<AppendItem>>,
     /// The number of each one's project.
     projects: Vec<i32>,
     rows: Encoded,
 }
 
-async fn try_append(
-    store: &PostgresEventStore,
+/// A batch that most likely comes next, prepared while the one before it is stored: all of that changes nothing that its coming would not.
+/// Ended when dropped.
+pub(super) struct Ahead {
+    items: Arc<Vec<AppendItem>>,
+    preparing: JoinHandle<Result<Prepared, Failure>>,
+}
+
+impl Ahead {
+    pub(super) fn begin(shared: &Arc<Shared>, batch: &AppendBatch) -> Self {
+        let (shared, items) = (Arc::clone(shared), Arc::clone(&batch.items));
+        Self {
+            items: Arc::clone(&items),
+            preparing: tokio::spawn(async move { prepare(&shared, items).await }),
+        }
+    }
+
+    /// What was prepared, if it is this batch that comes. A failure is not told: it comes again when the batch is prepared anew.
+    pub(super) async fn of(mut self, batch: &AppendBatch) -> Option<Prepared> {
+        if !Arc::ptr_eq(&self.items, &batch.items) {
+            return None;
+        }
+        (&mut self.preparing).await.ok()?.ok()
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.preparing.abort();
+    }
+}
+
+/// Stores a batch; see [`store::EventStore::append`].
+pub(super) async fn append(
+    shared: &Shared,
     batch: &AppendBatch,
-    properties: &[Cow<'_, str>],
-) -> sqlx::Result<Vec<AppendOutcome>> {
-    let prepared = prepare(store, batch, properties).await?;
-    let mut lease = Lease::take(&store.writers).await?;
+    mut prepared: Option<Prepared>,
+) -> Result<AppendReport, StoreError> {
+    let mut tries = 1;
+    loop {
+        match try_append(shared, batch, prepared.take()).await {
+            Ok(outcomes) => return Ok(AppendReport { outcomes }),
+            Err(Failure::Database(error)) if is_stale(&error) && tries < TRIES => {
+                tries += 1;
+                shared.known.forget_schema();
+            }
+            Err(Failure::Database(error)) => return Err(write_failed(error)),
+            Err(Failure::Refused(message)) => return Err(StoreError::Refused(message)),
+        }
+    }
+}
+
+async fn try_append(
+    shared: &Shared,
+    batch: &AppendBatch,
+    prepared: Option<Prepared>,
+) -> Result<Vec<AppendOutcome>, Failure> {
+    let prepared = match prepared {
+        Some(prepared) => prepared,
+        None => prepare(shared, Arc::clone(&batch.items)).await?,
+    };
+    let mut lease = Lease::take(&shared.writers).await?;
     lease.run("begin").await?;
     let stored = match batch.checkpoint {
         Some(checkpoint) => lock_queue(&mut lease, checkpoint.queue).await?,
@@ -102,13 +137,7 @@ async fn try_append(
 }
 
 /// Numbers projects and users, makes partitions and tables of ids, and writes the rows down: all that needs no lock of the queue.
-async fn prepare<'a>(
-    store: &PostgresEventStore,
-    batch: &'a AppendBatch,
-    properties: &[Cow<'_, str>],
-) -> sqlx::Result<Prepared<'a>> {
-    let now = store.clock.now();
-    let items = &batch.items[..];
+async fn prepare(shared: &Shared, items: Arc<Vec<AppendItem>>) -> Result<Prepared, Failure> {
     if items.is_empty() {
         return Ok(Prepared {
             items,
@@ -116,30 +145,46 @@ async fn prepare<'a>(
             rows: Encoded::default(),
         });
     }
+    let properties = storable(&items)?;
+    let now = shared.clock.now();
     let ids: HashSet<ProjectId> = items.iter().map(|item| item.event.project_id).collect();
-    let numbers: HashMap<ProjectId, i32> = numbers::projects(store, ids.into_iter()).await?;
+    let numbers: HashMap<ProjectId, i32> = numbers::projects(shared, ids.into_iter()).await?;
     let projects: Vec<i32> = items.iter().map(|item| numbers[&item.event.project_id]).collect();
     let users: Vec<(i32, &str)> = projects
         .iter()
-        .zip(items)
+        .zip(&*items)
         .map(|(project, item)| (*project, item.event.user_id.as_str()))
         .collect();
-    let uids = numbers::users(store, &users).await?;
+    let uids = numbers::users(shared, &users).await?;
     let months: BTreeSet<Month> = items.iter().map(|item| Month::of(item.event.timestamp)).collect();
-    partitions::ensure(store, months.into_iter().chain(Month::wanted(now))).await?;
+    partitions::ensure(shared, months.into_iter().chain(Month::wanted(now))).await?;
     let claiming = items
         .iter()
         .filter(|item| item.event.deduplication == Deduplication::Window);
     let epochs: BTreeSet<i64> = claiming.map(|item| claims::epoch_of(item.event.received_at)).collect();
-    claims::ensure(store, &epochs, now).await?;
+    claims::ensure(shared, &epochs, now).await?;
     let mut rows = Encoded::default();
-    for (((item, properties), project), uid) in items.iter().zip(properties).zip(&projects).zip(&uids) {
+    for (((item, properties), project), uid) in items.iter().zip(&properties).zip(&projects).zip(&uids) {
         rows.push(&item.event, properties, *project, *uid);
     }
+    drop(properties);
     Ok(Prepared { items, projects, rows })
 }
 
-impl Prepared<'_> {
+/// The properties of every event as they can be stored; refused when one could not be read back.
+fn storable(items: &[AppendItem]) -> Result<Vec<Cow<'_, str>>, Failure> {
+    let storable = items.iter().map(|item| {
+        properties::storable(&item.event.properties).ok_or_else(|| {
+            Failure::Refused(format!(
+                "the properties of the event at position {} are no JSON object",
+                item.position
+            ))
+        })
+    });
+    storable.collect()
+}
+
+impl Prepared {
     fn claim(&self, at: usize) -> Claim {
         (self.projects[at], self.items[at].event.id)
     }
@@ -180,11 +225,7 @@ async fn lock_queue(lease: &mut Lease, queue: Uuid) -> sqlx::Result<Option<u64>>
 }
 
 /// Which items are new: not applied, the first of their id in the batch, and nobody else's.
-async fn find_new(
-    lease: &mut Lease,
-    prepared: &Prepared<'_>,
-    is_applied: impl Fn(u64) -> bool,
-) -> sqlx::Result<Vec<bool>> {
+async fn find_new(lease: &mut Lease, prepared: &Prepared, is_applied: impl Fn(u64) -> bool) -> sqlx::Result<Vec<bool>> {
     let mut seen = HashSet::with_capacity(prepared.items.len());
     let mut is_new = Vec::with_capacity(prepared.items.len());
     let mut claims: BTreeMap<i64, Vec<Claim>> = BTreeMap::new();
@@ -208,7 +249,7 @@ async fn find_new(
         }
     }
     for (project, places) in imported {
-        let known = known_imports(lease, project, &places, prepared.items).await?;
+        let known = known_imports(lease, project, &places, &prepared.items).await?;
         for at in places {
             is_new[at] = !known.contains(&prepared.items[at].event.id);
         }

@@ -28,7 +28,9 @@ impl BareCopy {
     /// Makes the partitions that events need; their making is not measured.
     pub async fn prepare(&self, events: &[EnrichedEvent]) -> Result<(), StoreError> {
         let months = events.iter().map(|event| Month::of(event.timestamp));
-        partitions::ensure(&self.store, months).await.map_err(write_failed)
+        partitions::ensure(&self.store.shared, months)
+            .await
+            .map_err(write_failed)
     }
 
     /// One transaction.
@@ -37,7 +39,7 @@ impl BareCopy {
         for event in events {
             rows.push(event, &event.properties, 0, 0);
         }
-        let mut lease = Lease::take(&self.store.writers).await.map_err(write_failed)?;
+        let mut lease = Lease::take(&self.store.shared.writers).await.map_err(write_failed)?;
         let sent = rows.send(&mut lease, &vec![true; events.len()]).await;
         sent.map_err(write_failed)?;
         lease.give_back();

@@ -14,7 +14,7 @@ use std::{
 
 use model::{EventId, Timestamp, ledger::utc_day, limits};
 
-use super::PostgresEventStore;
+use super::Shared;
 use crate::connect::{Lease, SCHEMA_LOCK};
 
 /// Days of an epoch: one more than must be remembered, so that the clock of a retry may be a day off.
@@ -42,7 +42,7 @@ fn around(epoch: i64) -> [i64; 3] {
 
 /// Makes the tables that claims of these epochs need. A new one is the occasion to drop those that have passed, seen from it and from `now`
 /// alike: neither a clock that jumped ahead nor an old backlog makes recent claims forgotten.
-pub(super) async fn ensure(store: &PostgresEventStore, epochs: &BTreeSet<i64>, now: Timestamp) -> sqlx::Result<()> {
+pub(super) async fn ensure(store: &Shared, epochs: &BTreeSet<i64>, now: Timestamp) -> sqlx::Result<()> {
     let wanted: BTreeSet<i64> = epochs.iter().copied().flat_map(around).collect();
     let missing: Vec<i64> = {
         let known = store.known.epochs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,14 +118,22 @@ pub(super) async fn claim(lease: &mut Lease, wanted: &BTreeMap<i64, Vec<Claim>>)
         let mut claims = claims.clone();
         claims.sort_unstable_by_key(|(project, id)| (*id, *project));
         let (projects, ids): (Vec<i32>, Vec<uuid::Uuid>) = claims.iter().map(|(project, id)| (*project, id.0)).unzip();
-        let [before, own, after] = around(*epoch).map(table);
-        let sql = format!(
+        let own = table(*epoch);
+        let mut sql = format!(
             "insert into {own} (project, id) \
-             select wanted.project, wanted.id from unnest($1::integer[], $2::uuid[]) with ordinality as wanted(project, id, place) \
-             where not exists (select from {before} as other where other.id = wanted.id and other.project = wanted.project offset 0) \
-             and not exists (select from {after} as other where other.id = wanted.id and other.project = wanted.project offset 0) \
-             order by wanted.place on conflict do nothing returning project, id"
+             select wanted.project, wanted.id from unnest($1::integer[], $2::uuid[]) as wanted(project, id) where true"
         );
+        for neighbour in [epoch - 1, epoch + 1] {
+            // The one after has claims only around its beginning, and a look for each id costs as much as half of its claim.
+            if has_claims(lease, neighbour).await? {
+                let other = table(neighbour);
+                // Not flattened by the planner: it would read the table whole.
+                sql.push_str(&format!(
+                    " and not exists (select from {other} as other where other.id = wanted.id and other.project = wanted.project offset 0)"
+                ));
+            }
+        }
+        sql.push_str(" on conflict do nothing returning project, id");
         let rows: Vec<(i32, uuid::Uuid)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(projects)
             .bind(ids)
@@ -134,6 +142,16 @@ pub(super) async fn claim(lease: &mut Lease, wanted: &BTreeMap<i64, Vec<Claim>>)
         granted.extend(rows.into_iter().map(|(project, id)| (project, EventId(id))));
     }
     Ok(granted)
+}
+
+/// Whether there is any claim of an epoch that is locked against new ones.
+async fn has_claims(lease: &mut Lease, epoch: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "select exists (select from {})",
+        table(epoch)
+    )))
+    .fetch_one(&mut **lease)
+    .await
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use model::{ProjectId, Timestamp, limits};
 use store::StoreError;
 
 use super::{
-    PostgresEventStore, numbers,
+    Shared, numbers,
     partitions::{self, Month},
 };
 use crate::{
@@ -16,18 +16,14 @@ use crate::{
 };
 
 /// How many events a deletion would take.
-pub(super) async fn count(
-    store: &PostgresEventStore,
-    project: ProjectId,
-    before: Option<Timestamp>,
-) -> Result<u64, StoreError> {
+pub(super) async fn count(store: &Shared, project: ProjectId, before: Option<Timestamp>) -> Result<u64, StoreError> {
     let number = numbers::project(store, &store.readers, project)
         .await
         .map_err(read_failed)?;
     let count: i64 = sqlx::query_scalar(
         "select count(*) from events where project_id = $1 and ($2::timestamp is null or timestamp < $2)",
     )
-    .bind(number.unwrap_or(0))
+    .bind(number.unwrap_or(numbers::NO_PROJECT))
     .bind(before.map(Instant))
     .fetch_one(&store.readers)
     .await
@@ -36,20 +32,13 @@ pub(super) async fn count(
 }
 
 /// Deletes a project's events before a time, or all of them.
-pub(super) async fn delete(
-    store: &PostgresEventStore,
-    project: ProjectId,
-    before: Option<Timestamp>,
-) -> Result<u64, StoreError> {
+pub(super) async fn delete(store: &Shared, project: ProjectId, before: Option<Timestamp>) -> Result<u64, StoreError> {
     let deleted = delete_from(store, &[(project, before)]).await?;
     Ok(deleted.into_iter().sum())
 }
 
 /// The same for many projects: a month that all of them have done with goes at once.
-pub(super) async fn delete_expired(
-    store: &PostgresEventStore,
-    expired: &[(ProjectId, Timestamp)],
-) -> Result<Vec<u64>, StoreError> {
+pub(super) async fn delete_expired(store: &Shared, expired: &[(ProjectId, Timestamp)]) -> Result<Vec<u64>, StoreError> {
     let expired: Vec<_> = expired
         .iter()
         .map(|(project, before)| (*project, Some(*before)))
@@ -57,10 +46,7 @@ pub(super) async fn delete_expired(
     delete_from(store, &expired).await
 }
 
-async fn delete_from(
-    store: &PostgresEventStore,
-    expired: &[(ProjectId, Option<Timestamp>)],
-) -> Result<Vec<u64>, StoreError> {
+async fn delete_from(store: &Shared, expired: &[(ProjectId, Option<Timestamp>)]) -> Result<Vec<u64>, StoreError> {
     let mut deletion = Deletion::default();
     let mut numbers = Vec::with_capacity(expired.len());
     for (project, before) in expired {

@@ -27,14 +27,21 @@ use store::{
 };
 use uuid::Uuid;
 
-use self::{numbers::Numbers, partitions::Month};
+use self::{append::Ahead, numbers::Numbers, partitions::Month};
 use crate::connect::{Database, Session};
 
 /// Events in PostgreSQL. Safe for several processes at once.
 pub struct PostgresEventStore {
+    shared: Arc<Shared>,
+    places: Places,
+    /// The batch that was announced, while it is prepared.
+    ahead: Mutex<Option<Ahead>>,
+}
+
+/// What calls work with.
+struct Shared {
     writers: PgPool,
     readers: PgPool,
-    places: Places,
     clock: Arc<dyn Clock>,
     known: Known,
 }
@@ -70,11 +77,14 @@ impl PostgresEventStore {
         let database = Database::parse(url).map_err(StoreError::Unavailable)?;
         database.migrate().await.map_err(StoreError::Unavailable)?;
         Ok(Self {
-            writers: database.pool(Session::Write, limits::POSTGRES_WRITE_CONNECTIONS_MAX),
-            readers: database.pool(Session::Read, limits::POSTGRES_READ_CONNECTIONS_MAX),
+            shared: Arc::new(Shared {
+                writers: database.pool(Session::Write, limits::POSTGRES_WRITE_CONNECTIONS_MAX),
+                readers: database.pool(Session::Read, limits::POSTGRES_READ_CONNECTIONS_MAX),
+                clock,
+                known: Known::default(),
+            }),
             places: Places::default(),
-            clock,
-            known: Known::default(),
+            ahead: Mutex::default(),
         })
     }
 }
@@ -82,52 +92,63 @@ impl PostgresEventStore {
 #[async_trait]
 impl EventStore for PostgresEventStore {
     async fn append(&self, batch: AppendBatch) -> Result<AppendReport, StoreError> {
-        append::append(self, &batch).await
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let prepared = match ahead {
+            Some(ahead) => ahead.of(&batch).await,
+            None => None,
+        };
+        append::append(&self.shared, &batch, prepared).await
+    }
+
+    fn announce(&self, batch: &AppendBatch) {
+        let ahead = Ahead::begin(&self.shared, batch);
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
     }
 
     async fn checkpoint(&self, queue: Uuid) -> Result<Option<u64>, StoreError> {
-        state::checkpoint(self, queue).await
+        state::checkpoint(&self.shared, queue).await
     }
 
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
         let _place = self.places.take(Some(statement.project_id())).await?;
-        read::read(self, &statement).await
+        read::read(&self.shared, &statement).await
     }
 
     async fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {
         let _place = self.places.take(None).await?;
-        state::ledger(self).await
+        state::ledger(&self.shared).await
     }
 
     async fn delete(&self, project: ProjectId, before: Option<Timestamp>, dry_run: bool) -> Result<u64, StoreError> {
         if dry_run {
-            return delete::count(self, project, before).await;
+            return delete::count(&self.shared, project, before).await;
         }
-        delete::delete(self, project, before).await
+        delete::delete(&self.shared, project, before).await
     }
 
     async fn delete_expired(&self, expired: &[(ProjectId, Timestamp)]) -> Result<Vec<u64>, StoreError> {
-        delete::delete_expired(self, expired).await
+        delete::delete_expired(&self.shared, expired).await
     }
 
     async fn reclaim(&self, force: bool) -> Result<Reclaimed, StoreError> {
-        reclaim::reclaim(self, force).await
+        reclaim::reclaim(&self.shared, force).await
     }
 
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError> {
         let _place = self.places.take(None).await?;
-        state::status(self, now).await
+        state::status(&self.shared, now).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         let _place = self.places.take_for_probe().await?;
-        state::check(self).await
+        state::check(&self.shared).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.places.close();
-        self.writers.close().await;
-        self.readers.close().await;
+        self.shared.writers.close().await;
+        self.shared.readers.close().await;
         Ok(())
     }
 }

@@ -12,8 +12,11 @@ use model::{ProjectId, limits};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::PostgresEventStore;
+use super::Shared;
 use crate::connect::Lease;
+
+/// Stands for a project that never had an event: no event has this number.
+pub(super) const NO_PROJECT: i32 = -1;
 
 /// Numbers that are remembered.
 #[derive(Default)]
@@ -43,7 +46,7 @@ impl Numbers {
 }
 
 /// The number of a project, if it ever had an event.
-pub(super) async fn project(store: &PostgresEventStore, pool: &PgPool, id: ProjectId) -> sqlx::Result<Option<i32>> {
+pub(super) async fn project(store: &Shared, pool: &PgPool, id: ProjectId) -> sqlx::Result<Option<i32>> {
     let known = {
         let numbers = store.known.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.projects.get(&id).copied()
@@ -64,7 +67,7 @@ pub(super) async fn project(store: &PostgresEventStore, pool: &PgPool, id: Proje
 
 /// The numbers of projects; those that have none get one.
 pub(super) async fn projects(
-    store: &PostgresEventStore,
+    store: &Shared,
     ids: impl Iterator<Item = ProjectId>,
 ) -> sqlx::Result<HashMap<ProjectId, i32>> {
     let mut found = HashMap::new();
@@ -101,7 +104,7 @@ pub(super) async fn projects(
 }
 
 /// The numbers of users, in order; those that have none get the next of their project.
-pub(super) async fn users(store: &PostgresEventStore, wanted: &[(i32, &str)]) -> sqlx::Result<Vec<i32>> {
+pub(super) async fn users(store: &Shared, wanted: &[(i32, &str)]) -> sqlx::Result<Vec<i32>> {
     let mut missing: BTreeMap<(i32, String), ()> = BTreeMap::new();
     let mut uids: Vec<Option<i32>> = Vec::with_capacity(wanted.len());
     {

@@ -3,7 +3,7 @@
 use model::{Timestamp, limits};
 use sqlx::PgConnection;
 
-use super::PostgresEventStore;
+use super::Shared;
 use crate::connect::{Lease, SCHEMA_LOCK};
 
 /// Months before this year share a partition, and those from the other on: whoever sends times at random makes 1,200 partitions at most.
@@ -88,7 +88,7 @@ impl Month {
 }
 
 /// Makes the partitions of months that have none.
-pub(super) async fn ensure(store: &PostgresEventStore, months: impl Iterator<Item = Month>) -> sqlx::Result<()> {
+pub(super) async fn ensure(store: &Shared, months: impl Iterator<Item = Month>) -> sqlx::Result<()> {
     let mut missing: Vec<Month> = {
         let known = store
             .known

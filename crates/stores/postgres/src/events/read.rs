@@ -5,22 +5,21 @@ use model::limits;
 use sqlx::{Column, Executor, PgConnection, SqlSafeStr, Statement as _, postgres::PgArguments};
 use store::{Rows, Statement, StoreError, Value, statement::RELATION};
 
-use super::{PostgresEventStore, numbers, value};
+use super::{Shared, numbers, value};
 use crate::{
     connect::Lease,
     failure::{read_failed, sentence},
 };
 
 /// Answers a statement.
-pub(super) async fn read(store: &PostgresEventStore, statement: &Statement) -> Result<Rows, StoreError> {
+pub(super) async fn read(store: &Shared, statement: &Statement) -> Result<Rows, StoreError> {
     let unavailable = |error: sqlx::Error| StoreError::Unavailable(sentence(&error));
     let project = numbers::project(store, &store.readers, statement.project_id())
         .await
         .map_err(unavailable)?;
     let mut values = statement.parameters().to_vec();
     if let Some(first) = values.first_mut() {
-        // A project that has no number has no events, and none has this one.
-        *first = Value::Integer(project.unwrap_or(0).into());
+        *first = Value::Integer(project.unwrap_or(numbers::NO_PROJECT).into());
     }
     // Before version 16 PostgreSQL takes no subquery without an alias.
     let sql = statement.sql().replace(RELATION, "project_events(cast($1 as integer))");

@@ -9,7 +9,7 @@ use model::limits;
 use store::{Reclaimed, StoreError};
 
 use super::{
-    PostgresEventStore,
+    Shared,
     partitions::{self, Month},
     state,
 };
@@ -22,7 +22,7 @@ use crate::{
 const EXCHANGE_TRIES: usize = 10;
 
 /// See [`store::EventStore::reclaim`].
-pub(super) async fn reclaim(store: &PostgresEventStore, force: bool) -> Result<Reclaimed, StoreError> {
+pub(super) async fn reclaim(store: &Shared, force: bool) -> Result<Reclaimed, StoreError> {
     let bytes_before = state::bytes(store).await?;
     let wanted: HashSet<Month> = Month::wanted(store.clock.now()).collect();
     let mut lease = Lease::take(&store.writers).await.map_err(write_failed)?;
@@ -77,7 +77,7 @@ impl Found {
 }
 
 /// Drops the partition of a month without rows. Not now, if it gets rows or readers: the next time finds it again.
-async fn drop_empty(store: &PostgresEventStore, lease: &mut Lease, month: Month) -> sqlx::Result<()> {
+async fn drop_empty(store: &Shared, lease: &mut Lease, month: Month) -> sqlx::Result<()> {
     let (name, wait) = (month.name(), limits::POSTGRES_EXCHANGE_TIMEOUT.as_millis());
     let begun = lease.run(format!(
         "begin; set local lock_timeout = {wait}; lock table only events in access exclusive mode; lock table only {name} in access exclusive mode"

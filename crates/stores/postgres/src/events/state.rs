@@ -4,14 +4,14 @@ use model::{LedgerEntry, ProjectId, Timestamp};
 use store::{StoreError, StoreStatus, event_store::ProjectStatus};
 use uuid::Uuid;
 
-use super::{PostgresEventStore, claims};
+use super::{Shared, claims};
 use crate::{
     failure::{read_failed, sentence},
     types::Instant,
 };
 
 /// How far a queue has been stored.
-pub(super) async fn checkpoint(store: &PostgresEventStore, queue: Uuid) -> Result<Option<u64>, StoreError> {
+pub(super) async fn checkpoint(store: &Shared, queue: Uuid) -> Result<Option<u64>, StoreError> {
     let found: Option<Option<i64>> = sqlx::query_scalar("select position from checkpoints where queue = $1")
         .bind(queue)
         .fetch_optional(&store.writers)
@@ -21,7 +21,7 @@ pub(super) async fn checkpoint(store: &PostgresEventStore, queue: Uuid) -> Resul
 }
 
 /// Every entry of the ledger.
-pub(super) async fn ledger(store: &PostgresEventStore) -> Result<Vec<LedgerEntry>, StoreError> {
+pub(super) async fn ledger(store: &Shared) -> Result<Vec<LedgerEntry>, StoreError> {
     let rows: Vec<(Uuid, i32, String, i64)> =
         sqlx::query_as("select project_id, day, outcome, count from ledger order by project_id, day, outcome")
             .fetch_all(&store.readers)
@@ -41,7 +41,7 @@ pub(super) async fn ledger(store: &PostgresEventStore) -> Result<Vec<LedgerEntry
 }
 
 /// The state now. Rows are counted as they are stored and deleted, so that only the last day is looked at.
-pub(super) async fn status(store: &PostgresEventStore, now: Timestamp) -> Result<StoreStatus, StoreError> {
+pub(super) async fn status(store: &Shared, now: Timestamp) -> Result<StoreStatus, StoreError> {
     let rows: Vec<(Uuid, i64, i64, i64, Option<Instant>)> = sqlx::query_as(
         "select project.id, counted.count, recent.last_hour, recent.last_day, latest.timestamp \
          from (select project, sum(count)::bigint as count from event_counts group by project having sum(count) > 0) as counted \
@@ -76,7 +76,7 @@ pub(super) async fn status(store: &PostgresEventStore, now: Timestamp) -> Result
 }
 
 /// Bytes on disk of everything that holds events or knows of them.
-pub(super) async fn bytes(store: &PostgresEventStore) -> Result<u64, StoreError> {
+pub(super) async fn bytes(store: &Shared) -> Result<u64, StoreError> {
     let bytes: i64 = sqlx::query_scalar(
         "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from (\
          select relid as oid from pg_partition_tree('events') \
@@ -92,7 +92,7 @@ pub(super) async fn bytes(store: &PostgresEventStore) -> Result<u64, StoreError>
 }
 
 /// Whether reading and writing would work.
-pub(super) async fn check(store: &PostgresEventStore) -> Result<(), StoreError> {
+pub(super) async fn check(store: &Shared) -> Result<(), StoreError> {
     let unavailable = |error: sqlx::Error| StoreError::Unavailable(sentence(&error));
     // On a connection of writers: those of readers are read-only by themselves.
     let read_only: bool = sqlx::query_scalar(

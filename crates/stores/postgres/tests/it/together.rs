@@ -79,7 +79,7 @@ async fn retries_that_reach_different_processes_are_stored_once() {
             .map(|number| {
                 let events = (0..50).map(|event| {
                     // Each in an order of its own.
-                    let event = if queue % 2 == 0 { event } else { 49 - event };
+                    let event = if queue.is_multiple_of(2) { event } else { 49 - event };
                     EnrichedEvent {
                         received_at: now().saturating_add_seconds(if queue < 102 { 0 } else { 6 * 86_400 }),
                         ..named_event(project(1 + u128::from(event % 2)), u128::from(number * 50 + event))
