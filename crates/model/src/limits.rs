@@ -143,6 +143,28 @@ pub const STORE_INDEX_MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const STORE_INDEX_CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Users whose number is kept in memory: about 100 bytes each.
 pub const STORE_USER_CACHE_ENTRIES_MAX: usize = 100_000;
+/// Connections of one process for projects, sources and people: the poll of their version must not wait behind a writer.
+pub const POSTGRES_META_CONNECTIONS_MAX: u32 = 3;
+/// Connections of one process that write events: one appends, one deletes or gives space back, one is looked at by `check`.
+pub const POSTGRES_WRITE_CONNECTIONS_MAX: u32 = 3;
+/// Connections of one process that read events: every reader has one, the look at the state another. With the others 11 a process, of the
+/// 100 that PostgreSQL allows as it comes.
+pub const POSTGRES_READ_CONNECTIONS_MAX: u32 = QUERY_CONCURRENCY_MAX as u32 + 1;
+/// Wait for a connection to PostgreSQL: a database that is away must be told to readers before they give up themselves.
+pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Wait for a lock of PostgreSQL that another process holds, then for a statement that writes one batch: longer than the slowest healthy one;
+/// whoever runs into it tries again.
+pub const POSTGRES_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time of one statement of a write.
+pub const POSTGRES_WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Wait for a moment without readers, in which a month is exchanged or emptied: new readers wait behind it for so long.
+pub const POSTGRES_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Wait for another process that brings the schema up to date.
+pub const POSTGRES_MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Months that get their partition before their first event: a clock that is days ahead waits for none.
+pub const POSTGRES_MONTHS_AHEAD: i32 = 2;
+/// Rows deleted in one transaction: other writers wait for a fraction of a second at most.
+pub const POSTGRES_DELETE_ROWS: i64 = 20_000;
 /// Time that freed memory is kept for the next allocation: a second, the allocator's default, keeps 30 to 40 MB more under full load;
 /// no time at all costs a tenth of the processor.
 pub const FREED_MEMORY_DELAY: Duration = Duration::from_millis(100);

@@ -92,6 +92,19 @@ pub fn networks(text: &str) -> Result<Vec<IpNet>, String> {
         .collect()
 }
 
+/// The URL of a PostgreSQL database; blank: none.
+pub fn database_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_ours = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    if is_ours && url::Url::parse(text).is_ok() {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("must be a URL such as postgres://user:password@host:5432/database".to_owned())
+    }
+}
+
 /// A URL path prefix without trailing slash; `/` alone is none.
 pub fn base_path(text: &str) -> Result<String, String> {
     let trimmed = text.trim_end_matches('/');

@@ -17,6 +17,8 @@ pub struct Settings {
     pub base_path: String,
     /// Where the embedded stores live.
     pub data_dir: PathBuf,
+    /// The PostgreSQL that keeps events and metadata; `None` = the embedded stores do.
+    pub database_url: Option<String>,
     /// What a server process does.
     pub roles: Vec<Role>,
     /// Host names that the server answers to; empty = all.
@@ -91,6 +93,7 @@ impl Settings {
             listen: reader.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), parse::address),
             base_path: reader.value("base_path", String::new(), parse::base_path),
             data_dir: PathBuf::from(reader.text("data_dir").unwrap_or_default()),
+            database_url: reader.value("database_url", None, parse::database_url),
             roles: reader.value("roles", Vec::new(), roles),
             allowed_hosts: parse::list(&reader.text("allowed_hosts").unwrap_or_default()),
             cors_allowed_origins: reader.value("cors_allowed_origins", Vec::new(), parse::origins),
@@ -119,15 +122,21 @@ impl Settings {
     /// Fails when a setting asks for something that this build does not have.
     pub fn check_supported(&self) -> Result<(), ConfigError> {
         let missing = [
-            ("database_url", "this build has no PostgreSQL store yet"),
-            ("database_replica_url", "this build has no PostgreSQL store yet"),
-            ("redis_url", "this build has no Redis queue yet"),
+            (
+                "database_replica_url",
+                "this build reads from no replica yet",
+                "the database itself is read",
+            ),
+            (
+                "redis_url",
+                "this build has no Redis queue yet",
+                "the embedded one takes its place",
+            ),
         ];
         let problems: Vec<String> = missing
             .iter()
-            .filter_map(|(key, sentence)| {
+            .filter_map(|(key, sentence, instead)| {
                 let resolved = self.resolved.iter().find(|resolved| resolved.spec.key == *key)?;
-                let instead = "the embedded one takes its place";
                 (!resolved.text.is_empty()).then(|| {
                     format!(
                         "{sentence}; unset {} ({}): {instead}",

@@ -81,6 +81,7 @@ fn every_wrong_value_is_named_at_once() {
         ("CORS_ALLOWED_ORIGINS", "https://a.example,b.example"),
         ("IP_RATE_LIMIT_PER_MINUTE", "-1"),
         ("BASE_PATH", "analytics"),
+        ("DATABASE_URL", "mysql://db/x"),
         ("DEBUG", "maybe"),
         ("LOG_FORMAT", "xml"),
         ("QUEUE_BYTES_MAX", "much"),
@@ -185,12 +186,15 @@ fn a_line_of_another_program_spoils_no_dot_env() {
 #[test]
 fn what_the_build_lacks_is_refused_without_the_password() {
     let settings = settings(&[
-        ("DATABASE_URL", "postgres://app:hunter2@db/app?password=x"),
+        ("DATABASE_REPLICA_URL", "postgres://app:hunter2@db/app?password=x"),
         ("REDIS_URL", "redis://:hunter2@cache"),
     ])
     .unwrap();
     let text = settings.check_supported().unwrap_err().to_string();
-    assert!(text.contains("no PostgreSQL store yet; unset DATABASE_URL"), "{text}");
+    assert!(
+        text.contains("reads from no replica yet; unset DATABASE_REPLICA_URL"),
+        "{text}"
+    );
     assert!(text.contains("no Redis queue yet; unset REDIS_URL"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
