@@ -15,6 +15,8 @@ missing=()
 for pair in make:make cc:gcc npm:npm openssl:openssl tar:tar; do
     need "${pair%%:*}" || missing+=("${pair##*:}")
 done
+# For the tests alone. The tools' package has the server's program, and unlike the server's own it starts no service that stays.
+need redis-server || need redis-check-rdb || missing+=(redis-tools)
 if [ ${#missing[@]} -gt 0 ]; then
     if ! need apt-get; then
         echo "Please install: ${missing[*]}" >&2

@@ -9,5 +9,7 @@ mod it {
     pub mod kill;
     pub mod model;
     pub mod record;
+    #[cfg(feature = "redis")]
+    pub mod redis;
     pub mod simulated;
 }

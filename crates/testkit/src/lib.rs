@@ -3,4 +3,5 @@
 pub mod build;
 pub mod clock;
 pub mod directory;
+pub mod redis_server;
 pub mod suites;
