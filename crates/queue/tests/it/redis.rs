@@ -1,5 +1,8 @@
 //! The queue in Redis: the suite of every queue, and what only it promises. Each test has a server of its own.
 
+mod outages;
+mod sharing;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
