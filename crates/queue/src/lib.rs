@@ -4,6 +4,8 @@
 //! is delivered until it is acknowledged or dead-lettered. Delivery is at least once; the store makes it exactly once.
 
 pub mod embedded;
+#[cfg(feature = "redis")]
+pub mod fallback;
 pub mod port;
 pub mod record;
 pub mod records;
@@ -11,7 +13,10 @@ pub mod records;
 pub mod redis;
 
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisOptions, RedisQueue};
+pub use self::{
+    fallback::FallbackQueue,
+    redis::{RedisOptions, RedisQueue},
+};
 pub use embedded::{EmbeddedOptions, EmbeddedQueue, OpenError};
 pub use port::{DeadLetter, Delivery, EventQueue, Position, QueueError, QueueStatus};
 pub use record::{Payload, Record, RecordError};

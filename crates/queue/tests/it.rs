@@ -5,6 +5,8 @@ mod it {
     pub mod common;
     pub mod damage;
     pub mod embedded;
+    #[cfg(feature = "redis")]
+    pub mod fallback;
     pub mod faults;
     pub mod kill;
     pub mod model;
