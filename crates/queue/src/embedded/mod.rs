@@ -50,7 +50,7 @@
 //! makes a new segment. A full disk or a full queue refuses (`QueueError::Full`) and goes on when there is room.
 //!
 //! # Threads
-//! `queue-writer` takes all appends that wait, writes and flushes them at once. `queue-keeper` writes the checkpoint, then removes
+//! `queue-writer` takes all appends that wait, and writes and flushes them together (how: `docs/decisions/queue.md`). `queue-keeper` writes the checkpoint, then removes
 //! segments below its watermark. Reads are served from memory while the consumers keep up, else in chunks from disk.
 
 mod blocks;

@@ -133,6 +133,11 @@ async fn process(
 ) -> Result<Json<ProcessReport>, Failure> {
     engine.directory.refresh(&**engine.meta()).await?;
     let batch_events = request.batch_size.unwrap_or(limits::STORE_BATCH_EVENTS_MAX);
+    if engine.queue().status().await?.waiting > 0 {
+        // Once a process, and no part of how long storing takes.
+        let enricher = Arc::clone(engine.enricher());
+        tokio::task::spawn_blocking(move || enricher.warm_up()).await?;
+    }
     let worker = Worker::new(engine, batch_events);
     let report = to_the_end(worker.process(request.max_batches)).await?;
     Ok(Json(report))

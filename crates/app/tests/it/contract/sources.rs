@@ -46,3 +46,42 @@ fn sources_are_made_on_first_sight_and_can_be_switched_off() {
         202
     );
 }
+
+#[test]
+fn a_batch_that_only_a_source_s_limit_refuses_is_to_be_sent_again() {
+    let server = Server::start();
+    let batch = || {
+        let event = json!({"event_name": "a", "event_source": "web"});
+        server.send_batch([event.clone(), event])
+    };
+    assert_eq!(batch().status, 202);
+    let source = crate::harness::wait_until("the source", || {
+        let list = server.command(&["source", "list"]);
+        list[0]["id"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| list.to_string())
+    });
+    server.command(&["source", "update", &source, "--rate-limit-per-minute", "1"]);
+    // One passes, then none; a program that reads 400 throws its events away.
+    let refused = crate::harness::wait_until("the limit", || {
+        let answer = batch();
+        if answer.status == 202 {
+            Err(answer.text)
+        } else {
+            Ok(answer)
+        }
+    });
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (429, &json!("rate_limited")),
+        "{}",
+        refused.text
+    );
+    assert!(
+        refused
+            .header("retry-after")
+            .parse::<u64>()
+            .is_ok_and(|seconds| seconds >= 1)
+    );
+}

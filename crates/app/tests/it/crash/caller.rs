@@ -1,11 +1,16 @@
 //! Somebody who asks for work and goes away.
 
-use std::{io::Write, os::unix::net::UnixStream, time::Duration};
+use std::{
+    io::Write,
+    net::{Shutdown, TcpStream},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::journal::{Differences, Journal, settled_ledger, stored_ids};
-use crate::harness::Server;
+use crate::harness::{Server, wait_until};
 
 const EVENTS_PER_REQUEST: usize = 1_000;
 
@@ -51,4 +56,46 @@ fn a_caller_who_goes_away_takes_no_event_along() {
     let ledger = settled_ledger(&server);
     assert_eq!(ledger["stored"], 4 * EVENTS_PER_REQUEST, "{ledger}");
     assert_eq!(journal.compare(stored_ids(&server)), Differences::default());
+}
+
+#[test]
+fn a_sender_who_goes_away_is_in_the_ledger() {
+    let server = Server::start().without_rate_limit();
+    server.command(&[
+        "project",
+        "update",
+        server.project_id(),
+        "--monthly-event-quota",
+        "100000",
+    ]);
+    let events: Vec<Value> = (0..200).map(|_| json!({"event_name": "a"})).collect();
+    let body = json!(events).to_string();
+    for wait_us in (0..120).map(|turn| turn * 25) {
+        let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).expect("connects");
+        write!(
+            socket,
+            "POST /api/events/batch/ HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            server.public_key(),
+            body.len()
+        )
+        .expect("sent");
+        // Somewhere between reading and answering.
+        std::thread::sleep(Duration::from_micros(wait_us));
+        socket.shutdown(Shutdown::Both).expect("leaves");
+    }
+    // The ledger's count of what waits against the queue's own.
+    wait_until("the ledger and the queue to agree", || {
+        let metrics = server.request("GET", "/metrics", &[], b"").text;
+        let discrepancy = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("simple_analytics_ledger_discrepancy_events "));
+        match discrepancy {
+            Some("0") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let ledger = settled_ledger(&server);
+    let rows = &server.read("/api/events/query/?page_size=1")["count"];
+    assert!(rows.as_u64().is_some_and(|rows| rows > 0), "{rows}");
+    assert_eq!((&ledger["received"], &ledger["stored"]), (rows, rows), "{ledger}");
 }
