@@ -1,5 +1,7 @@
 //! The one place that knows every backend.
 
+mod redis;
+
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
@@ -10,8 +12,11 @@ use std::{
 use anyhow::Context as _;
 use ingest::Enricher;
 use model::{Clock, SystemClock};
-use queue::{EmbeddedOptions, EmbeddedQueue};
-use server::{Backends, Engine, limit::LocalRateLimiter};
+use queue::{EmbeddedOptions, EmbeddedQueue, EventQueue};
+use server::{
+    Backends, Engine,
+    limit::{LocalRateLimiter, RateLimiter},
+};
 pub use server::{Mode as EngineMode, Running as RunningEngine};
 use store::MetaStore;
 use store_duckdb::{DuckdbOptions, DuckdbStore};
@@ -36,6 +41,13 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
     };
     let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
+    let (queue, limiter): ((Arc<dyn EventQueue>, _), Arc<dyn RateLimiter>) = match &settings.redis_url {
+        Some(url) => (
+            (redis::queue(settings, url, queue, Arc::clone(&clock)).await?, "redis"),
+            redis::limiter(settings, url)?,
+        ),
+        None => ((Arc::new(queue), "embedded"), Arc::new(LocalRateLimiter::default())),
+    };
     let options = DuckdbOptions {
         memory_bytes_max: settings.store_memory_bytes_max,
         ..DuckdbOptions::default()
@@ -43,10 +55,10 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
     let store = DuckdbStore::open(&directory.join("events"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the event store in {}", directory.join("events").display()))?;
     let backends = Backends {
-        queue: (Arc::new(queue), "embedded"),
+        queue,
         store: (Arc::new(store), "duckdb"),
         meta: (meta, "sqlite"),
-        limiter: Arc::new(LocalRateLimiter::default()),
+        limiter,
         enricher: Arc::new(enricher(settings)?),
         clock,
     };
