@@ -1,5 +1,6 @@
 //! The queue in Redis: the suite of every queue, and what only it promises. Each test has a server of its own.
 
+mod limits;
 mod outages;
 mod sharing;
 
