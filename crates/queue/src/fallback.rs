@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use model::limits;
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
 use crate::{
@@ -199,9 +199,15 @@ impl EventQueue for FallbackQueue {
     }
 
     async fn read(&self, max_records: usize, wait: Duration) -> Result<Vec<Delivery>, QueueError> {
+        let started = Instant::now();
         match self.shared.redis.read(max_records, wait).await {
             // Said once by whoever looks after the connection, and by the status.
-            Err(QueueError::Unavailable(_)) => Ok(Vec::new()),
+            Err(QueueError::Unavailable(why)) => {
+                tracing::debug!(why, "nothing can be read now");
+                // A refusal may come at once, and a worker must not ask in circles.
+                tokio::time::sleep(wait.saturating_sub(started.elapsed())).await;
+                Ok(Vec::new())
+            }
             read => read,
         }
     }

@@ -42,7 +42,7 @@ impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
         // Inside a script older servers wrap an error into a text of their own.
-        if text.contains("OOM command not allowed") {
+        if text.contains("OOM") && text.contains("maxmemory") {
             return Self::Full("Redis has reached its maxmemory".to_owned());
         }
         let needs_greeting = ["NOGROUP", "FENCED", "UNBLOCKED", "NOAUTH", "WRONGPASS"];

@@ -2,6 +2,8 @@
 -- KEYS: stream, state, projects, tenures, consumers
 -- ARGV: group, consumer, tenure, new id, run id of this Redis, microseconds to skip
 local stream, state, projects = KEYS[1], KEYS[2], KEYS[3]
+-- A Redis without memory lets a script go on that has begun to write with something that needs none: only so it can be emptied.
+redis.call('HDEL', state, 'nothing')
 if redis.call('EXISTS', stream) == 0 then
     -- A new queue, or one that was lost: what was counted of it is void.
     redis.call('HDEL', state, 'id', 'bytes')

@@ -179,3 +179,31 @@ async fn a_queue_is_opened_while_redis_is_away_and_works_when_it_is_there() {
     let note = queue.status().await.unwrap().note.unwrap();
     assert!(note.contains("appendfsync everysec"), "{note}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(
+    not(has_redis_server),
+    ignore = "no redis-server on this machine: scripts/setup.sh installs it"
+)]
+async fn a_redis_without_memory_refuses_appends_and_can_still_be_emptied() {
+    let redis = Redis::new("everysec");
+    let queue = redis.open_as("one").await;
+    queue.append(records(0..50).into()).await.unwrap();
+    assert!(redis.0.command("CONFIG SET maxmemory 1mb").starts_with("+OK"));
+    let refused = queue.append(records(50..51).into()).await.unwrap_err();
+    assert!(
+        matches!(&refused, QueueError::Full(why) if why.contains("maxmemory")),
+        "{refused:?}"
+    );
+    drop(queue);
+    // By a worker that starts now, too.
+    let queue = redis.open_as("one").await;
+    assert_eq!(queue.away(), None);
+    let came = read_exactly(&queue, 50).await;
+    queue.dead_letter(&came[0], "unwanted").await.unwrap();
+    queue.acknowledge(&positions(&came[1..])).await.unwrap();
+    let status = queue.status().await.unwrap();
+    assert_eq!((status.waiting, status.dead_letters), (0, 1));
+    assert!(redis.0.command("CONFIG SET maxmemory 0").starts_with("+OK"));
+    queue.append(records(50..51).into()).await.unwrap();
+}
