@@ -19,6 +19,10 @@ done
 if [ "${1:-}" = --tests ] && [ "${POSTGRES_TEST_SKIP:-}" != 1 ] && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     missing+=(postgresql)
 fi
+# The tools' package has Redis' program, and unlike the server's own it starts no service that stays.
+if [ "${1:-}" = --tests ] && ! need redis-server && ! need redis-check-rdb; then
+    missing+=(redis-tools)
+fi
 if [ ${#missing[@]} -gt 0 ]; then
     if ! need apt-get; then
         echo "Please install: ${missing[*]}" >&2

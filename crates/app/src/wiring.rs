@@ -1,5 +1,7 @@
 //! The one place that knows every backend.
 
+mod redis;
+
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
@@ -10,8 +12,11 @@ use std::{
 use anyhow::Context as _;
 use ingest::Enricher;
 use model::{Clock, SystemClock};
-use queue::{EmbeddedOptions, EmbeddedQueue};
-use server::{Backends, Engine, limit::LocalRateLimiter};
+use queue::{EmbeddedOptions, EmbeddedQueue, EventQueue};
+use server::{
+    Backends, Engine,
+    limit::{LocalRateLimiter, RateLimiter},
+};
 pub use server::{Mode as EngineMode, Running as RunningEngine};
 use store::{EventStore, MetaStore};
 use store_duckdb::{DuckdbOptions, DuckdbStore};
@@ -37,12 +42,19 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
     };
     let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
+    let (queue, limiter): ((Arc<dyn EventQueue>, _), Arc<dyn RateLimiter>) = match &settings.redis_url {
+        Some(url) => (
+            (redis::queue(settings, url, queue, Arc::clone(&clock)).await?, "redis"),
+            redis::limiter(settings, url)?,
+        ),
+        None => ((Arc::new(queue), "embedded"), Arc::new(LocalRateLimiter::default())),
+    };
     let is_postgres = settings.database_url.is_some();
     let backends = Backends {
-        queue: (Arc::new(queue), "embedded"),
+        queue,
         store: open_event_store(settings, Arc::clone(&clock)).await?,
         meta: (meta, if is_postgres { "postgres" } else { "sqlite" }),
-        limiter: Arc::new(LocalRateLimiter::default()),
+        limiter,
         enricher: Arc::new(enricher(settings)?),
         clock,
     };

@@ -74,6 +74,40 @@ pub const QUEUE_APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const QUEUE_DAMAGED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How often the embedded queue writes down what was acknowledged: so much is delivered again after a crash, at most.
 pub const QUEUE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that wait in Redis before it answers 503: they are its memory, about a million small events.
+pub const REDIS_QUEUE_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
+/// Bytes of the records that one call appends to Redis, unless a single append has more: Redis answers nobody else meanwhile.
+pub const REDIS_GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// Appends that wait for Redis at once, beside the bound in bytes: as many requests as a busy server has open.
+pub const REDIS_APPENDS_WAITING_MAX: usize = 4_096;
+/// Time in which Redis must connect and answer, longer by what large calls need: far more than a healthy one takes, and a request that waits
+/// for it is then answered from the local disk.
+pub const REDIS_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes a second that a call to Redis is given time for, at least: a slow network, and an append-only file that is flushed.
+pub const REDIS_BYTES_PER_SECOND_MIN: usize = 4 * 1024 * 1024;
+/// How often Redis is tried again while it is away.
+pub const REDIS_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long an idle worker waits for Redis to say that something came, before it asks again.
+pub const REDIS_IDLE_WAIT: Duration = Duration::from_millis(500);
+/// Records taken from Redis at once: with the largest events 64 MB.
+pub const REDIS_FETCH_RECORDS: usize = 1_000;
+/// Records acknowledged by one call: some 5 ms in which Redis answers nobody else.
+pub const REDIS_ACKNOWLEDGE_RECORDS: usize = 1_000;
+/// What a stream's entry costs beside its record, in bytes, as the bound on the queue counts it.
+pub const REDIS_ENTRY_OVERHEAD_BYTES: u64 = 64;
+/// Microseconds that positions skip when Redis was restarted: it may come back without the last ones, and with a clock that is behind.
+pub const REDIS_RESTART_SKIP_MICROS: u64 = 60_000_000;
+/// How often a worker says in Redis that it lives, and looks for dead ones.
+pub const QUEUE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Silence after which a worker is dead and others take what it held: longer than any pause of a process that lives.
+pub const QUEUE_CONSUMER_DEAD_AFTER: Duration = Duration::from_secs(60);
+/// Deliveries of a record that no worker survived or finished before a restart, until it becomes a dead letter: a store that is away while its
+/// worker is restarted again and again must not cost events soon.
+pub const QUEUE_DELIVERIES_MAX: u32 = 20;
+/// Records that go from the local disk to Redis at once, after it was away: a call of a few milliseconds.
+pub const QUEUE_FORWARD_RECORDS: usize = 1_000;
+/// Time for an answer about a rate limit that several servers share; a later one lets pass.
+pub const RATE_LIMIT_ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 /// Bytes of a dead letter's reason: a store's message, not its payload.
 pub const DEAD_LETTER_REASON_BYTES_MAX: usize = 4 * 1024;
 /// Dead letters of one list: the answer of the admin socket stays far below what its client takes (64 MiB), ordinary events assumed.

@@ -4,4 +4,5 @@ pub mod build;
 pub mod clock;
 pub mod directory;
 pub mod postgres;
+pub mod redis_server;
 pub mod suites;

@@ -15,6 +15,17 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an address and a port, such as 127.0.0.1:8000 or [::]:8000".to_owned())
 }
 
+/// Where a Redis server is; empty = nowhere.
+pub fn redis_url(text: &str) -> Result<Option<String>, String> {
+    let wrong = "must be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]";
+    match text.split_once("://") {
+        None if text.is_empty() => Ok(None),
+        Some(("redis", rest)) if !rest.is_empty() => Ok(Some(text.to_owned())),
+        Some(("rediss", _)) => Err(format!("{wrong}: this build speaks no TLS to Redis")),
+        _ => Err(wrong.to_owned()),
+    }
+}
+
 /// `true`, `false` and their usual spellings.
 pub fn truth(text: &str) -> Result<bool, String> {
     match text.to_lowercase().as_str() {

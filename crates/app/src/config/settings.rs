@@ -31,6 +31,12 @@ pub struct Settings {
     pub ip_rate_limit_per_minute: Option<u32>,
     /// Bytes that may wait in the embedded queue.
     pub queue_bytes_max: u64,
+    /// The Redis that keeps the queue and the rate limits; `None` = they are embedded.
+    pub redis_url: Option<String>,
+    /// What is put before every key in Redis.
+    pub redis_prefix: String,
+    /// Bytes that may wait in Redis.
+    pub redis_queue_bytes_max: u64,
     /// Memory that the embedded store may use.
     pub store_memory_bytes_max: u64,
     /// Most time between SIGTERM and exit.
@@ -101,6 +107,9 @@ impl Settings {
             ip_rate_limit_per_minute: Some(reader.value("ip_rate_limit_per_minute", 0, parse::whole))
                 .filter(|limit| *limit > 0),
             queue_bytes_max: reader.value("queue_bytes_max", 0, parse::bytes),
+            redis_url: reader.value("redis_url", None, parse::redis_url),
+            redis_prefix: reader.text("redis_prefix").unwrap_or_default(),
+            redis_queue_bytes_max: reader.value("redis_queue_bytes_max", 0, parse::bytes),
             store_memory_bytes_max: reader.value("store_memory_bytes_max", 0, parse::bytes),
             shutdown_budget: Duration::from_secs(u64::from(reader.value("shutdown_budget_seconds", 0, parse::whole))),
             runtime_dir: reader.text("runtime_dir").map(PathBuf::from),
@@ -121,18 +130,11 @@ impl Settings {
 
     /// Fails when a setting asks for something that this build does not have.
     pub fn check_supported(&self) -> Result<(), ConfigError> {
-        let missing = [
-            (
-                "database_replica_url",
-                "this build reads from no replica yet",
-                "the database itself is read",
-            ),
-            (
-                "redis_url",
-                "this build has no Redis queue yet",
-                "the embedded one takes its place",
-            ),
-        ];
+        let missing = [(
+            "database_replica_url",
+            "this build reads from no replica yet",
+            "the database itself is read",
+        )];
         let problems: Vec<String> = missing
             .iter()
             .filter_map(|(key, sentence, instead)| {

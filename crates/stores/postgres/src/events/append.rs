@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use model::{Deduplication, EventId, ProjectId};
+use model::{Deduplication, EventId, ProjectId, Timestamp};
 use sqlx::PgConnection;
 use store::{AppendBatch, AppendItem, AppendOutcome, AppendReport, StoreError, properties};
 use tokio::task::JoinHandle;
@@ -50,6 +50,8 @@ pub(super) struct Prepared {
     /// The number of each one's project.
     projects: Vec<i32>,
     rows: Encoded,
+    /// When: claims of imports count from then on.
+    prepared_at: Timestamp,
 }
 
 /// A batch that most likely comes next, prepared while the one before it is stored: all of that changes nothing that its coming would not.
@@ -138,15 +140,16 @@ async fn try_append(
 
 /// Numbers projects and users, makes partitions and tables of ids, and writes the rows down: all that needs no lock of the queue.
 async fn prepare(shared: &Shared, items: Arc<Vec<AppendItem>>) -> Result<Prepared, Failure> {
+    let now = shared.clock.now();
     if items.is_empty() {
         return Ok(Prepared {
             items,
             projects: Vec::new(),
             rows: Encoded::default(),
+            prepared_at: now,
         });
     }
     let properties = storable(&items)?;
-    let now = shared.clock.now();
     let ids: HashSet<ProjectId> = items.iter().map(|item| item.event.project_id).collect();
     let numbers: HashMap<ProjectId, i32> = numbers::projects(shared, ids.into_iter()).await?;
     let projects: Vec<i32> = items.iter().map(|item| numbers[&item.event.project_id]).collect();
@@ -158,17 +161,29 @@ async fn prepare(shared: &Shared, items: Arc<Vec<AppendItem>>) -> Result<Prepare
     let uids = numbers::users(shared, &users).await?;
     let months: BTreeSet<Month> = items.iter().map(|item| Month::of(item.event.timestamp)).collect();
     partitions::ensure(shared, months.into_iter().chain(Month::wanted(now))).await?;
-    let claiming = items
-        .iter()
-        .filter(|item| item.event.deduplication == Deduplication::Window);
-    let epochs: BTreeSet<i64> = claiming.map(|item| claims::epoch_of(item.event.received_at)).collect();
+    let epochs: BTreeSet<i64> = items.iter().filter_map(|item| claim_epoch(item, now)).collect();
     claims::ensure(shared, &epochs, now).await?;
     let mut rows = Encoded::default();
     for (((item, properties), project), uid) in items.iter().zip(&properties).zip(&projects).zip(&uids) {
         rows.push(&item.event, properties, *project, *uid);
     }
     drop(properties);
-    Ok(Prepared { items, projects, rows })
+    Ok(Prepared {
+        items,
+        projects,
+        rows,
+        prepared_at: now,
+    })
+}
+
+/// The epoch in which an event's id is claimed; `None` for ids that no client made. An import tells any time of receipt, and the client may
+/// send the same event from now on.
+fn claim_epoch(item: &AppendItem, now: Timestamp) -> Option<i64> {
+    match item.event.deduplication {
+        Deduplication::Window => Some(claims::epoch_of(item.event.received_at)),
+        Deduplication::History if item.event.client_event_id.is_some() => Some(claims::epoch_of(now)),
+        Deduplication::History | Deduplication::Redelivery => None,
+    }
 }
 
 /// The properties of every event as they can be stored; refused when one could not be read back.
@@ -233,31 +248,33 @@ async fn find_new(lease: &mut Lease, prepared: &Prepared, is_applied: impl Fn(u6
     for (at, item) in prepared.items.iter().enumerate() {
         let may_be_new = !is_applied(item.position) && seen.insert(prepared.claim(at));
         is_new.push(may_be_new);
-        match item.event.deduplication {
-            Deduplication::Window if may_be_new => {
-                let epoch = claims::epoch_of(item.event.received_at);
-                claims.entry(epoch).or_default().push(prepared.claim(at));
-            }
-            Deduplication::History if may_be_new => imported.entry(prepared.projects[at]).or_default().push(at),
-            _ => {}
+        if !may_be_new {
+            continue;
+        }
+        if let Some(epoch) = claim_epoch(item, prepared.prepared_at) {
+            claims.entry(epoch).or_default().push(prepared.claim(at));
+        }
+        if item.event.deduplication == Deduplication::History {
+            imported.entry(prepared.projects[at]).or_default().push(at);
         }
     }
     let granted = claims::claim(lease, &claims).await?;
     for (at, item) in prepared.items.iter().enumerate() {
-        if is_new[at] && item.event.deduplication == Deduplication::Window {
+        if is_new[at] && claim_epoch(item, prepared.prepared_at).is_some() {
             is_new[at] = granted.contains(&prepared.claim(at));
         }
     }
     for (project, places) in imported {
         let known = known_imports(lease, project, &places, &prepared.items).await?;
         for at in places {
-            is_new[at] = !known.contains(&prepared.items[at].event.id);
+            is_new[at] &= !known.contains(&prepared.items[at].event.id);
         }
     }
     Ok(is_new)
 }
 
-/// The imported events that are there already: each keeps its time, so that the index finds it.
+/// The imported events that are there already. One that the server named keeps its time, so that the index finds it; one that its client named
+/// is the same whatever time it tells (`semantics.md`, "Idempotency key"), and is looked for in all months.
 async fn known_imports(
     connection: &mut PgConnection,
     project: i32,
@@ -269,9 +286,21 @@ async fn known_imports(
         .bind(project)
         .execute(&mut *connection)
         .await?;
-    let events = || places.iter().map(|at| &items[*at].event);
+    let (named, unnamed): (Vec<usize>, Vec<usize>) = places
+        .iter()
+        .partition(|at| items[**at].event.client_event_id.is_some());
+    let mut found: Vec<Uuid> = Vec::new();
+    if !named.is_empty() {
+        let ids: Vec<Uuid> = named.iter().map(|at| items[*at].event.id.0).collect();
+        found = sqlx::query_scalar("select id from events where project_id = $1 and id = any($2)")
+            .bind(project)
+            .bind(ids)
+            .fetch_all(&mut *connection)
+            .await?;
+    }
+    let events = || unnamed.iter().map(|at| &items[*at].event);
     // `offset 0`: one look into the index for each, whatever the planner thinks of reading months whole.
-    let found: Vec<Uuid> = sqlx::query_scalar(
+    let at_their_times: Vec<Uuid> = sqlx::query_scalar(
         "select wanted.id from unnest($2::timestamp[], $3::uuid[]) as wanted(timestamp, id) \
          cross join lateral (select from events as event \
          where event.project_id = $1 and event.timestamp = wanted.timestamp and event.id = wanted.id offset 0) as known",
@@ -281,5 +310,5 @@ async fn known_imports(
     .bind(events().map(|event| event.id.0).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    Ok(found.into_iter().map(EventId).collect())
+    Ok(found.into_iter().chain(at_their_times).map(EventId).collect())
 }
