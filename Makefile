@@ -19,7 +19,8 @@ serve: build ## build, then serve on http://127.0.0.1:8000 with data in ./data
 	$(CARGO_TARGET_DIR)/release/simple-analytics serve $(ARGS)
 
 .PHONY: test
-test: setup ## set up, then run every test
+test: ## set up, then run every test
+	@scripts/setup.sh --tests
 	@scripts/test.sh
 
 .PHONY: check

@@ -4,8 +4,22 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/simple-analytics/target}
 
-if cargo nextest --version >/dev/null 2>&1; then
-    exec cargo nextest run --workspace "$@"
+packages=(--workspace)
+on_postgres=true
+if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
+    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test of the PostgreSQL stores, and the contract tests on PostgreSQL." >&2
+    packages+=(--exclude store-postgres)
+    on_postgres=false
 fi
-echo "cargo-nextest is not installed: running the same tests with cargo test" >&2
-exec cargo test --workspace "$@"
+if cargo nextest --version >/dev/null 2>&1; then
+    run=(cargo nextest run)
+else
+    echo "cargo-nextest is not installed: running the same tests with cargo test" >&2
+    run=(cargo test)
+fi
+"${run[@]}" "${packages[@]}" "$@"
+# What clients rely on, once more on the other stores; not for those who chose tests by arguments.
+if $on_postgres && [ $# -eq 0 ]; then
+    echo "== contract tests on PostgreSQL"
+    CONTRACT_STORE=postgres "${run[@]}" --package simple-analytics --test it contract::
+fi

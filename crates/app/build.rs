@@ -7,6 +7,7 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     share_directory();
+    redis_server();
     println!("cargo::rerun-if-env-changed=DUCKDB_LIB_DIR");
     // The bundled library is part of the binary: nothing to find.
     if std::env::var_os("CARGO_FEATURE_BUNDLED").is_some() {
@@ -24,6 +25,19 @@ fn main() {
             "cargo::warning=DuckDB's library directory {} is missing ({error}): run scripts/fetch-runtime.sh",
             directory.display()
         ),
+    }
+}
+
+/// Tells the tests whether this machine has a Redis server, as `crates/queue/build.rs` does.
+fn redis_server() {
+    println!("cargo::rerun-if-env-changed=PATH");
+    println!("cargo::rustc-check-cfg=cfg(has_redis_server)");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .flat_map(|directory| ["redis-server", "redis-check-rdb"].map(|program| directory.join(program)))
+        .any(|place| place.exists());
+    if found {
+        println!("cargo::rustc-cfg=has_redis_server");
     }
 }
 

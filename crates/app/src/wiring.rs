@@ -1,5 +1,7 @@
 //! The one place that knows every backend.
 
+mod redis;
+
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
@@ -10,11 +12,15 @@ use std::{
 use anyhow::Context as _;
 use ingest::Enricher;
 use model::{Clock, SystemClock};
-use queue::{EmbeddedOptions, EmbeddedQueue};
-use server::{Backends, Engine, limit::LocalRateLimiter};
+use queue::{EmbeddedOptions, EmbeddedQueue, EventQueue};
+use server::{
+    Backends, Engine,
+    limit::{LocalRateLimiter, RateLimiter},
+};
 pub use server::{Mode as EngineMode, Running as RunningEngine};
-use store::MetaStore;
+use store::{EventStore, MetaStore};
 use store_duckdb::{DuckdbOptions, DuckdbStore};
+use store_postgres::{PostgresEventStore, PostgresMetaStore};
 use store_sqlite::SqliteMetaStore;
 
 use crate::config::Settings;
@@ -36,21 +42,41 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
     };
     let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
-    let options = DuckdbOptions {
-        memory_bytes_max: settings.store_memory_bytes_max,
-        ..DuckdbOptions::default()
+    let (queue, limiter): ((Arc<dyn EventQueue>, _), Arc<dyn RateLimiter>) = match &settings.redis_url {
+        Some(url) => (
+            (redis::queue(settings, url, queue, Arc::clone(&clock)).await?, "redis"),
+            redis::limiter(settings, url)?,
+        ),
+        None => ((Arc::new(queue), "embedded"), Arc::new(LocalRateLimiter::default())),
     };
-    let store = DuckdbStore::open(&directory.join("events"), options, Arc::clone(&clock))
-        .with_context(|| format!("cannot open the event store in {}", directory.join("events").display()))?;
+    let is_postgres = settings.database_url.is_some();
     let backends = Backends {
-        queue: (Arc::new(queue), "embedded"),
-        store: (Arc::new(store), "duckdb"),
-        meta: (meta, "sqlite"),
-        limiter: Arc::new(LocalRateLimiter::default()),
+        queue,
+        store: open_event_store(settings, Arc::clone(&clock)).await?,
+        meta: (meta, if is_postgres { "postgres" } else { "sqlite" }),
+        limiter,
         enricher: Arc::new(enricher(settings)?),
         clock,
     };
     Ok(Engine::load(settings.server_config(), backends).await?)
+}
+
+/// Opens the event store, and says of which kind it is.
+async fn open_event_store(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn EventStore>, &'static str)> {
+    if let Some(url) = &settings.database_url {
+        return Ok((Arc::new(PostgresEventStore::open(url, clock).await?), "postgres"));
+    }
+    let directory = settings.data_dir.join("events");
+    let options = DuckdbOptions {
+        memory_bytes_max: settings.store_memory_bytes_max,
+        ..DuckdbOptions::default()
+    };
+    let store = DuckdbStore::open(&directory, options, clock)
+        .with_context(|| format!("cannot open the event store in {}", directory.display()))?;
+    Ok((Arc::new(store), "duckdb"))
 }
 
 /// Opens the metadata store; beside a running server too.
@@ -62,6 +88,9 @@ pub async fn open_meta_store(settings: &Settings) -> anyhow::Result<Arc<dyn Meta
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("cannot create the data directory {}", directory.display()))?;
+    if let Some(url) = &settings.database_url {
+        return Ok(Arc::new(PostgresMetaStore::open(url).await?));
+    }
     let file = directory.join("metadata.sqlite3");
     let store = SqliteMetaStore::open(&file)
         .await

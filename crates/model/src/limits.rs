@@ -74,6 +74,40 @@ pub const QUEUE_APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const QUEUE_DAMAGED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How often the embedded queue writes down what was acknowledged: so much is delivered again after a crash, at most.
 pub const QUEUE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes that wait in Redis before it answers 503: they are its memory, about a million small events.
+pub const REDIS_QUEUE_BYTES_MAX_DEFAULT: u64 = 512 * 1024 * 1024;
+/// Bytes of the records that one call appends to Redis, unless a single append has more: Redis answers nobody else meanwhile.
+pub const REDIS_GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// Appends that wait for Redis at once, beside the bound in bytes: as many requests as a busy server has open.
+pub const REDIS_APPENDS_WAITING_MAX: usize = 4_096;
+/// Time in which Redis must connect and answer, longer by what large calls need: far more than a healthy one takes, and a request that waits
+/// for it is then answered from the local disk.
+pub const REDIS_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes a second that a call to Redis is given time for, at least: a slow network, and an append-only file that is flushed.
+pub const REDIS_BYTES_PER_SECOND_MIN: usize = 4 * 1024 * 1024;
+/// How often Redis is tried again while it is away.
+pub const REDIS_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long an idle worker waits for Redis to say that something came, before it asks again.
+pub const REDIS_IDLE_WAIT: Duration = Duration::from_millis(500);
+/// Records taken from Redis at once: with the largest events 64 MB.
+pub const REDIS_FETCH_RECORDS: usize = 1_000;
+/// Records acknowledged by one call: some 5 ms in which Redis answers nobody else.
+pub const REDIS_ACKNOWLEDGE_RECORDS: usize = 1_000;
+/// What a stream's entry costs beside its record, in bytes, as the bound on the queue counts it.
+pub const REDIS_ENTRY_OVERHEAD_BYTES: u64 = 64;
+/// Microseconds that positions skip when Redis was restarted: it may come back without the last ones, and with a clock that is behind.
+pub const REDIS_RESTART_SKIP_MICROS: u64 = 60_000_000;
+/// How often a worker says in Redis that it lives, and looks for dead ones.
+pub const QUEUE_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Silence after which a worker is dead and others take what it held: longer than any pause of a process that lives.
+pub const QUEUE_CONSUMER_DEAD_AFTER: Duration = Duration::from_secs(60);
+/// Deliveries of a record that no worker survived or finished before a restart, until it becomes a dead letter: a store that is away while its
+/// worker is restarted again and again must not cost events soon.
+pub const QUEUE_DELIVERIES_MAX: u32 = 20;
+/// Records that go from the local disk to Redis at once, after it was away: a call of a few milliseconds.
+pub const QUEUE_FORWARD_RECORDS: usize = 1_000;
+/// Time for an answer about a rate limit that several servers share; a later one lets pass.
+pub const RATE_LIMIT_ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 /// Bytes of a dead letter's reason: a store's message, not its payload.
 pub const DEAD_LETTER_REASON_BYTES_MAX: usize = 4 * 1024;
 /// Dead letters of one list: the answer of the admin socket stays far below what its client takes (64 MiB), ordinary events assumed.
@@ -143,6 +177,28 @@ pub const STORE_INDEX_MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const STORE_INDEX_CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Users whose number is kept in memory: about 100 bytes each.
 pub const STORE_USER_CACHE_ENTRIES_MAX: usize = 100_000;
+/// Connections of one process for projects, sources and people: the poll of their version must not wait behind a writer.
+pub const POSTGRES_META_CONNECTIONS_MAX: u32 = 3;
+/// Connections of one process that write events: one appends, one deletes or gives space back, one is looked at by `check`.
+pub const POSTGRES_WRITE_CONNECTIONS_MAX: u32 = 3;
+/// Connections of one process that read events: every reader has one, the look at the state another. With the others 11 a process, of the
+/// 100 that PostgreSQL allows as it comes.
+pub const POSTGRES_READ_CONNECTIONS_MAX: u32 = QUERY_CONCURRENCY_MAX as u32 + 1;
+/// Wait for a connection to PostgreSQL: a database that is away must be told to readers before they give up themselves.
+pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Wait for a lock of PostgreSQL that another process holds, then for a statement that writes one batch: longer than the slowest healthy one;
+/// whoever runs into it tries again.
+pub const POSTGRES_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time of one statement of a write.
+pub const POSTGRES_WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Wait for a moment without readers, in which a month is exchanged or emptied: new readers wait behind it for so long.
+pub const POSTGRES_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Wait for another process that brings the schema up to date.
+pub const POSTGRES_MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Months that get their partition before their first event: a clock that is days ahead waits for none.
+pub const POSTGRES_MONTHS_AHEAD: i32 = 2;
+/// Rows deleted in one transaction: other writers wait for a fraction of a second at most.
+pub const POSTGRES_DELETE_ROWS: i64 = 20_000;
 /// Time that freed memory is kept for the next allocation: a second, the allocator's default, keeps 30 to 40 MB more under full load;
 /// no time at all costs a tenth of the processor.
 pub const FREED_MEMORY_DELAY: Duration = Duration::from_millis(100);

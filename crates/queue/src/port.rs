@@ -1,4 +1,4 @@
-//! The port that every queue implements: the embedded one, Redis Streams later.
+//! The port that every queue implements: the embedded one, Redis Streams.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -58,6 +58,10 @@ pub struct QueueStatus {
     pub dead_letters: u64,
     /// Records lost to damage of the medium, as far as known; 0 unless something is wrong. Survives a restart.
     pub damaged_records: u64,
+    /// Processes that take from it; `None` where it is only this one.
+    pub consumers: Option<u64>,
+    /// What else the operator should know, for people.
+    pub note: Option<String>,
 }
 
 /// What can go wrong in a queue.
@@ -80,8 +84,15 @@ pub enum QueueError {
 #[async_trait]
 pub trait EventQueue: Send + Sync + 'static {
     /// Names this queue for the store's checkpoint: positions of two queues with the same id are comparable.
-    /// Fixed at creation; a queue that was created anew has another id.
+    /// Fixed at creation; a queue that was created anew has another id. Of a shared queue it names what this process takes from it.
     fn id(&self) -> uuid::Uuid;
+
+    /// Whether several processes take from this queue. Then a record may come to a second process because the first one seems dead, or twice because
+    /// the answer to its append was lost, each time under another position: the store must know the event by its id. What comes to one process
+    /// still comes in the order of positions, so that its checkpoint holds.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Appends all records or none, and returns once they are durable. Appends that wait at the same time share one flush.
     async fn append(&self, records: Records) -> Result<(), QueueError>;

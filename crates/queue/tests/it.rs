@@ -5,9 +5,13 @@ mod it {
     pub mod common;
     pub mod damage;
     pub mod embedded;
+    #[cfg(feature = "redis")]
+    pub mod fallback;
     pub mod faults;
     pub mod kill;
     pub mod model;
     pub mod record;
+    #[cfg(feature = "redis")]
+    pub mod redis;
     pub mod simulated;
 }

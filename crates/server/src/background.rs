@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Project, Timestamp};
+use model::{Project, ProjectId, Timestamp};
 use queue::Records;
 use store::StoreError;
 use tokio_util::sync::CancellationToken;
@@ -130,20 +130,28 @@ pub async fn cleanup(engine: &Engine, request: &CleanupRequest) -> Result<Cleanu
     report.bytes_before = engine.store().status(now).await?.bytes;
     let mut projects = engine.directory.projects();
     projects.sort_by(|one, other| one.name.cmp(&other.name));
+    projects.retain(|project| request.project.is_none_or(|only| only == project.id));
     for project in projects {
-        if request.project.is_some_and(|only| only != project.id) {
-            continue;
+        if let Some(before) = keeps_from(&project, request.days, now) {
+            report.projects.push(CleanupProject {
+                id: project.id,
+                name: project.name,
+                before,
+                deleted: 0,
+            });
         }
-        let Some(before) = keeps_from(&project, request.days, now) else {
-            continue;
-        };
-        let deleted = engine.store().delete(project.id, Some(before), request.dry_run).await?;
-        report.projects.push(CleanupProject {
-            id: project.id,
-            name: project.name,
-            before,
-            deleted,
-        });
+    }
+    let expired: Vec<(ProjectId, Timestamp)> = report
+        .projects
+        .iter()
+        .map(|project| (project.id, project.before))
+        .collect();
+    for (project, deleted) in report
+        .projects
+        .iter_mut()
+        .zip(delete_expired(engine, &expired, request.dry_run).await?)
+    {
+        project.deleted = deleted;
     }
     if report.projects.iter().any(|project| project.deleted > 0) && !request.dry_run {
         engine.reclaim_owed.store(true, Ordering::Relaxed);
@@ -157,6 +165,22 @@ pub async fn cleanup(engine: &Engine, request: &CleanupRequest) -> Result<Cleanu
     }
     report.bytes_after = engine.store().status(now).await?.bytes;
     Ok(report)
+}
+
+/// Deletes (with `dry_run`: counts) what each project no longer keeps; how many of each.
+async fn delete_expired(
+    engine: &Engine,
+    expired: &[(ProjectId, Timestamp)],
+    dry_run: bool,
+) -> Result<Vec<u64>, StoreError> {
+    if !dry_run {
+        return engine.store().delete_expired(expired).await;
+    }
+    let mut counted = Vec::with_capacity(expired.len());
+    for (project, before) in expired {
+        counted.push(engine.store().delete(*project, Some(*before), true).await?);
+    }
+    Ok(counted)
 }
 
 /// The first instant that is kept; `None` = everything is.

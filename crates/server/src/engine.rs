@@ -10,7 +10,7 @@ use std::sync::{
 use ingest::Enricher;
 use metrics::{counter, gauge};
 use model::{Clock, LedgerTotals, Project};
-use queue::EventQueue;
+use queue::{EventQueue, QueueStatus};
 use store::{Directory, EventStore, MetaStore};
 
 use crate::{
@@ -89,7 +89,10 @@ impl Engine {
     /// Reads the ledger and the directory. Nothing runs yet.
     pub async fn load(config: ServerConfig, backends: Backends) -> Result<Arc<Self>, StartError> {
         let applied = backends.store.0.checkpoint(backends.queue.0.id()).await?;
-        applied::acknowledge(&*backends.queue.0, applied).await?;
+        if !backends.queue.0.is_shared() {
+            // Of a shared one others would wait for what is only looked at here.
+            applied::acknowledge(&*backends.queue.0, applied).await?;
+        }
         let entries = backends.store.0.ledger().await?;
         let status = backends.queue.0.status().await?;
         let directory = Directory::default();
@@ -171,13 +174,15 @@ impl Engine {
         let queue = self.queue().status().await?;
         // A store that is away is told under `dependencies`; the rest of the report is wanted all the more.
         let store = self.store().status(now).await.unwrap_or_default();
+        let of_all = self.ledger_of_all(&queue).await;
+        let ledger = of_all.as_ref().unwrap_or(&self.ledger);
         let mut projects: Vec<ProjectReport> = self
             .directory
             .projects()
             .into_iter()
             .map(|project| {
                 let rows = store.projects.iter().find(|rows| rows.project_id == project.id);
-                project_report(project.clone(), rows, self.ledger.totals(project.id))
+                project_report(project.clone(), rows, ledger.totals(project.id))
             })
             .collect();
         projects.sort_by(|one, other| one.name.cmp(&other.name));
@@ -188,10 +193,12 @@ impl Engine {
                 waiting: queue.waiting,
                 pending: queue.delivered,
                 consumers: self.consumers.load(Ordering::Relaxed),
+                consumers_of_all: queue.consumers,
                 oldest_waiting_seconds: queue.oldest_received_at.map(|oldest| seconds(now.micros_since(oldest))),
                 dead_letters: queue.dead_letters,
                 damaged_records: queue.damaged_records,
                 bytes: queue.bytes,
+                note: queue.note,
             },
             events_stored: store.events,
             store_bytes: store.bytes,
@@ -200,13 +207,28 @@ impl Engine {
         })
     }
 
+    /// Where the events of all processes ended, when they share a queue: what others store this process does not hear of. `None` when there is
+    /// only this one, or the store does not tell.
+    async fn ledger_of_all(&self, queue: &QueueStatus) -> Option<Ledger> {
+        if !self.queue().is_shared() {
+            return None;
+        }
+        let entries = self.store().ledger().await.ok()?;
+        Some(Ledger::load(entries, None, queue, self.clock().now()))
+    }
+
     /// The text of `/metrics`, with the ledger and the queue as they are now.
     pub async fn render_metrics(&self) -> String {
+        let queue = self.queue().status().await.ok();
+        let of_all = match &queue {
+            Some(queue) => self.ledger_of_all(queue).await,
+            None => None,
+        };
         for ProjectLedger {
             project_id,
             totals,
             outcomes,
-        } in self.ledger.snapshot()
+        } in of_all.as_ref().unwrap_or(&self.ledger).snapshot()
         {
             let project = project_id.to_string();
             counter!("simple_analytics_events_received_total", "project" => project.clone()).absolute(totals.received);
@@ -216,7 +238,7 @@ impl Engine {
             }
             gauge!("simple_analytics_events_waiting", "project" => project).set(float(totals.waiting));
         }
-        if let Ok(queue) = self.queue().status().await {
+        if let Some(queue) = queue {
             gauge!("simple_analytics_queue_waiting_events").set(float(queue.waiting));
             gauge!("simple_analytics_queue_dead_letters").set(float(queue.dead_letters));
             gauge!("simple_analytics_queue_damaged_records").set(float(queue.damaged_records));
@@ -227,7 +249,10 @@ impl Engine {
             self.metrics.oldest_waiting_seconds.set(seconds(oldest));
             #[expect(clippy::cast_precision_loss, reason = "a difference of counts, shown to people")]
             let discrepancy = (self.ledger.waiting() - i64::try_from(queue.waiting).unwrap_or(i64::MAX)) as f64;
-            gauge!("simple_analytics_ledger_discrepancy_events").set(discrepancy);
+            // Of a shared queue this process knows a part.
+            if !self.queue().is_shared() {
+                gauge!("simple_analytics_ledger_discrepancy_events").set(discrepancy);
+            }
         }
         gauge!("simple_analytics_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         self.metrics.render()

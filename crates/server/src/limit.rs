@@ -1,12 +1,14 @@
 //! Rate limits: events per project and source, requests per address.
 
 mod local;
+mod shared;
 
 use std::{net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 pub use local::LocalRateLimiter;
 use model::{ProjectId, SourceId};
+pub use shared::{SharedDecision, SharedRateLimiter, SharedWindows};
 
 /// What a limit counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -163,6 +163,10 @@ fn describe() {
         "Bytes of the queue on disk."
     );
     describe_counter!(
+        "simple_analytics_rate_limits_unanswered_total",
+        "Questions about shared rate limits that were let pass because nobody answered in time."
+    );
+    describe_counter!(
         "simple_analytics_event_warnings_total",
         "Accepted events of which something was changed, by what."
     );

@@ -70,8 +70,9 @@ async fn take(engine: &Engine, collected: Collected) -> Result<Option<Taken>, Qu
     let positions = deliveries.iter().map(|delivery| delivery.position).collect();
     let oldest = deliveries.iter().map(|delivery| delivery.record.received_at).min();
     let enricher = Arc::clone(engine.enricher());
+    let is_shared = engine.queue().is_shared();
     // `prepare` catches panics per event; what is left can only be the runtime shutting down.
-    let prepared = tokio::task::spawn_blocking(move || batch::prepare(deliveries, &enricher))
+    let prepared = tokio::task::spawn_blocking(move || batch::prepare(deliveries, &enricher, is_shared))
         .await
         .map_err(|_| QueueError::Closed)?;
     Ok(Some(Taken {

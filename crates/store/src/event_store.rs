@@ -156,6 +156,16 @@ pub trait EventStore: Send + Sync + 'static {
     /// (with `dry_run`: would be) deleted. The ledger keeps its counts.
     async fn delete(&self, project: ProjectId, before: Option<Timestamp>, dry_run: bool) -> Result<u64, StoreError>;
 
+    /// Deletes the events of several projects, each before its own time, and returns how many of each, in order. The same as
+    /// [`EventStore::delete`] for each; a store that keeps stretches of time apart can let go at once of what no project keeps.
+    async fn delete_expired(&self, expired: &[(ProjectId, Timestamp)]) -> Result<Vec<u64>, StoreError> {
+        let mut deleted = Vec::with_capacity(expired.len());
+        for (project, before) in expired {
+            deleted.push(self.delete(*project, Some(*before), false).await?);
+        }
+        Ok(deleted)
+    }
+
     /// Gives the space of deleted events back to the file system when that is worth it (always, with `force`).
     /// Appends wait while it works; reads do not. When the returned future is dropped, or the store closes, it stops and nothing has changed.
     async fn reclaim(&self, force: bool) -> Result<Reclaimed, StoreError>;

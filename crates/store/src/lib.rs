@@ -6,6 +6,8 @@
 pub mod access;
 pub mod event_store;
 pub mod meta_store;
+pub mod places;
+pub mod properties;
 pub mod statement;
 
 pub use access::{Directory, ProjectScope};

@@ -82,6 +82,10 @@ impl fmt::Display for Placeholder {
     }
 }
 
+/// The relation that statements select from, as it is written in them. A store whose dialect wants it written in another way puts that in its
+/// place; [`Parameters`] hold every value of others, so that this text stands nowhere else.
+pub const RELATION: &str = "(select * from events where project_id = $1)";
+
 /// A read-only SQL statement over the events of one project.
 ///
 /// There is no way to make one over several projects, or over the table itself: [`Self::over_events`] hands out a relation that
@@ -100,9 +104,9 @@ impl Statement {
     /// Writes a statement. `write` gets the relation to select from, and the parameters to bind its values to.
     pub fn over_events(scope: &ProjectScope, write: impl FnOnce(&str, &mut Parameters) -> String) -> Self {
         let mut parameters = Parameters::default();
-        let project = parameters.bind(Value::Id(scope.project_id().0));
-        let relation = format!("(select * from events where project_id = {project})");
-        let sql = write(&relation, &mut parameters);
+        // `$1`, as in the relation.
+        parameters.bind(Value::Id(scope.project_id().0));
+        let sql = write(RELATION, &mut parameters);
         Self {
             project: scope.project_id(),
             sql,

@@ -29,6 +29,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A directory for the data of one measured server, removed at the end.
 pub struct Site {
     folder: TempDir,
+    database_url: Option<String>,
 }
 
 impl Site {
@@ -43,7 +44,18 @@ impl Site {
                     scratch.display()
                 )
             })?;
-        Ok(Self { folder })
+        Ok(Self {
+            folder,
+            database_url: None,
+        })
+    }
+
+    /// The same on PostgreSQL instead of the embedded stores.
+    pub fn with_database(self, url: &str) -> Self {
+        Self {
+            database_url: Some(url.to_owned()),
+            ..self
+        }
     }
 
     /// Where the data are.
@@ -111,6 +123,7 @@ impl Site {
             .env("IP_RATE_LIMIT_PER_MINUTE", "0")
             .env("TRUSTED_PROXIES", "127.0.0.1")
             .env("RUST_LOG", "error")
+            .envs(self.database_url.as_ref().map(|url| ("DATABASE_URL", url)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);

@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod ingestion;
+mod postgres;
 mod store;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -49,6 +50,8 @@ enum Part {
     Batch,
     /// From the queue into the embedded store against a bare DuckDB appender
     Store,
+    /// From the queue into the empty PostgreSQL database of DATABASE_URL against a binary copy into the same table; not part of `all`
+    Postgres,
     /// Everything on: sustained load, then the time from accepted to readable
     #[command(name = "end-to-end", alias = "end_to_end")]
     EndToEnd,
@@ -127,7 +130,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     };
     // Dropping the work ends the children and removes their data.
     let sections = tokio::select! {
-        sections = measure(args.part, &bench) => sections?,
+        sections = measure(args.part, &bench, context.settings.database_url.as_deref()) => sections?,
         () = stop_signal() => anyhow::bail!("interrupted"),
     };
     bench.progress.finish_and_clear();
@@ -140,7 +143,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn measure(part: Part, bench: &Bench<'_>) -> anyhow::Result<Vec<Section>> {
+async fn measure(part: Part, bench: &Bench<'_>, database_url: Option<&str>) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
     let wanted = |one: Part| part == one || part == Part::All;
     if wanted(Part::Ingest) {
@@ -151,6 +154,10 @@ async fn measure(part: Part, bench: &Bench<'_>) -> anyhow::Result<Vec<Section>> 
     }
     if wanted(Part::Store) {
         sections.push(store::drain(bench).await?);
+    }
+    // It needs a database that somebody made for it.
+    if part == Part::Postgres {
+        sections.push(postgres::drain(bench, database_url).await?);
     }
     if wanted(Part::EndToEnd) {
         sections.extend(end_to_end::measure(bench).await?);

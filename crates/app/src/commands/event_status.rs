@@ -116,13 +116,18 @@ fn queue(queue: &QueueReport) -> String {
         Some(seconds) => format!(", the oldest for {}", duration(seconds)),
         None => String::new(),
     };
+    let workers = match queue.consumers_of_all {
+        Some(all) => format!("{} workers here, {} in all", grouped(queue.consumers), grouped(all)),
+        None => format!("{} workers", grouped(queue.consumers)),
+    };
+    let note = queue.note.as_ref().map(|note| format!("        {note}\n"));
     format!(
-        "Queue   {} waiting ({} with a worker){oldest}; {} workers, {} dead letters, {}\n",
+        "Queue   {} waiting ({} with a worker){oldest}; {workers}, {} dead letters, {}\n{}",
         grouped(queue.waiting),
         grouped(queue.pending),
-        grouped(queue.consumers),
         grouped(queue.dead_letters),
-        size(queue.bytes)
+        size(queue.bytes),
+        note.unwrap_or_default()
     )
 }
 

@@ -15,6 +15,17 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an address and a port, such as 127.0.0.1:8000 or [::]:8000".to_owned())
 }
 
+/// Where a Redis server is; empty = nowhere.
+pub fn redis_url(text: &str) -> Result<Option<String>, String> {
+    let wrong = "must be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]";
+    match text.split_once("://") {
+        None if text.is_empty() => Ok(None),
+        Some(("redis", rest)) if !rest.is_empty() => Ok(Some(text.to_owned())),
+        Some(("rediss", _)) => Err(format!("{wrong}: this build speaks no TLS to Redis")),
+        _ => Err(wrong.to_owned()),
+    }
+}
+
 /// `true`, `false` and their usual spellings.
 pub fn truth(text: &str) -> Result<bool, String> {
     match text.to_lowercase().as_str() {
@@ -90,6 +101,19 @@ pub fn networks(text: &str) -> Result<Vec<IpNet>, String> {
                 .map_err(|_| format!("{part:?} is no network; networks look like 10.0.0.0/8, 192.0.2.1 or fd00::/8"))
         })
         .collect()
+}
+
+/// The URL of a PostgreSQL database; blank: none.
+pub fn database_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_ours = text.starts_with("postgres://") || text.starts_with("postgresql://");
+    if is_ours && url::Url::parse(text).is_ok() {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err("must be a URL such as postgres://user:password@host:5432/database".to_owned())
+    }
 }
 
 /// A URL path prefix without trailing slash; `/` alone is none.

@@ -17,6 +17,8 @@ pub struct Settings {
     pub base_path: String,
     /// Where the embedded stores live.
     pub data_dir: PathBuf,
+    /// The PostgreSQL that keeps events and metadata; `None` = the embedded stores do.
+    pub database_url: Option<String>,
     /// What a server process does.
     pub roles: Vec<Role>,
     /// Host names that the server answers to; empty = all.
@@ -29,6 +31,12 @@ pub struct Settings {
     pub ip_rate_limit_per_minute: Option<u32>,
     /// Bytes that may wait in the embedded queue.
     pub queue_bytes_max: u64,
+    /// The Redis that keeps the queue and the rate limits; `None` = they are embedded.
+    pub redis_url: Option<String>,
+    /// What is put before every key in Redis.
+    pub redis_prefix: String,
+    /// Bytes that may wait in Redis.
+    pub redis_queue_bytes_max: u64,
     /// Memory that the embedded store may use.
     pub store_memory_bytes_max: u64,
     /// Most time between SIGTERM and exit.
@@ -91,6 +99,7 @@ impl Settings {
             listen: reader.value("listen", SocketAddr::from(([127, 0, 0, 1], 0)), parse::address),
             base_path: reader.value("base_path", String::new(), parse::base_path),
             data_dir: PathBuf::from(reader.text("data_dir").unwrap_or_default()),
+            database_url: reader.value("database_url", None, parse::database_url),
             roles: reader.value("roles", Vec::new(), roles),
             allowed_hosts: parse::list(&reader.text("allowed_hosts").unwrap_or_default()),
             cors_allowed_origins: reader.value("cors_allowed_origins", Vec::new(), parse::origins),
@@ -98,6 +107,9 @@ impl Settings {
             ip_rate_limit_per_minute: Some(reader.value("ip_rate_limit_per_minute", 0, parse::whole))
                 .filter(|limit| *limit > 0),
             queue_bytes_max: reader.value("queue_bytes_max", 0, parse::bytes),
+            redis_url: reader.value("redis_url", None, parse::redis_url),
+            redis_prefix: reader.text("redis_prefix").unwrap_or_default(),
+            redis_queue_bytes_max: reader.value("redis_queue_bytes_max", 0, parse::bytes),
             store_memory_bytes_max: reader.value("store_memory_bytes_max", 0, parse::bytes),
             shutdown_budget: Duration::from_secs(u64::from(reader.value("shutdown_budget_seconds", 0, parse::whole))),
             runtime_dir: reader.text("runtime_dir").map(PathBuf::from),
@@ -118,16 +130,15 @@ impl Settings {
 
     /// Fails when a setting asks for something that this build does not have.
     pub fn check_supported(&self) -> Result<(), ConfigError> {
-        let missing = [
-            ("database_url", "this build has no PostgreSQL store yet"),
-            ("database_replica_url", "this build has no PostgreSQL store yet"),
-            ("redis_url", "this build has no Redis queue yet"),
-        ];
+        let missing = [(
+            "database_replica_url",
+            "this build reads from no replica yet",
+            "the database itself is read",
+        )];
         let problems: Vec<String> = missing
             .iter()
-            .filter_map(|(key, sentence)| {
+            .filter_map(|(key, sentence, instead)| {
                 let resolved = self.resolved.iter().find(|resolved| resolved.spec.key == *key)?;
-                let instead = "the embedded one takes its place";
                 (!resolved.text.is_empty()).then(|| {
                     format!(
                         "{sentence}; unset {} ({}): {instead}",

@@ -51,6 +51,10 @@ pub const SPECS: &[Spec] = &[
     secret("database_url", "DATABASE_URL", Secrecy::Url),
     secret("database_replica_url", "DATABASE_REPLICA_URL", Secrecy::Url),
     secret("redis_url", "REDIS_URL", Secrecy::Url),
+    // Before every key in Redis, so that several installations share one.
+    open("redis_prefix", "REDIS_PREFIX", ""),
+    // Redis keeps what waits in memory. model::limits::REDIS_QUEUE_BYTES_MAX_DEFAULT.
+    open("redis_queue_bytes_max", "REDIS_QUEUE_BYTES_MAX", "512MiB"),
     secret("secret_key", "SECRET_KEY", Secrecy::Hidden),
     open("allowed_hosts", "ALLOWED_HOSTS", ""),
     open("cors_allowed_origins", "CORS_ALLOWED_ORIGINS", ""),

@@ -65,6 +65,7 @@ fn defaults_are_those_of_the_limits_and_of_the_contract() {
     );
     assert_eq!(settings.queue_bytes_max, limits::QUEUE_BYTES_MAX_DEFAULT);
     assert_eq!(settings.store_memory_bytes_max, limits::STORE_MEMORY_BYTES_MAX_DEFAULT);
+    assert_eq!(settings.redis_queue_bytes_max, limits::REDIS_QUEUE_BYTES_MAX_DEFAULT);
     assert_eq!(settings.roles, Role::ALL);
     assert_eq!(settings.shutdown_budget, Duration::from_secs(20));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
@@ -81,6 +82,7 @@ fn every_wrong_value_is_named_at_once() {
         ("CORS_ALLOWED_ORIGINS", "https://a.example,b.example"),
         ("IP_RATE_LIMIT_PER_MINUTE", "-1"),
         ("BASE_PATH", "analytics"),
+        ("DATABASE_URL", "mysql://db/x"),
         ("DEBUG", "maybe"),
         ("LOG_FORMAT", "xml"),
         ("QUEUE_BYTES_MAX", "much"),
@@ -184,15 +186,34 @@ fn a_line_of_another_program_spoils_no_dot_env() {
 
 #[test]
 fn what_the_build_lacks_is_refused_without_the_password() {
-    let settings = settings(&[
-        ("DATABASE_URL", "postgres://app:hunter2@db/app?password=x"),
-        ("REDIS_URL", "redis://:hunter2@cache"),
-    ])
-    .unwrap();
+    let settings = settings(&[("DATABASE_REPLICA_URL", "postgres://app:hunter2@db/app?password=x")]).unwrap();
     let text = settings.check_supported().unwrap_err().to_string();
-    assert!(text.contains("no PostgreSQL store yet; unset DATABASE_URL"), "{text}");
-    assert!(text.contains("no Redis queue yet; unset REDIS_URL"), "{text}");
+    assert!(
+        text.contains("reads from no replica yet; unset DATABASE_REPLICA_URL"),
+        "{text}"
+    );
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_redis_is_told_by_its_url() {
+    assert_eq!(settings(&[]).unwrap().redis_url, None);
+    let url = "redis://:hunter2@cache:6380/2";
+    let chosen = settings(&[("REDIS_URL", url), ("REDIS_PREFIX", "shop:")]).unwrap();
+    assert_eq!(
+        (chosen.redis_url.as_deref(), &*chosen.redis_prefix),
+        (Some(url), "shop:")
+    );
+    for wrong in [
+        "cache:6379",
+        "http://:hunter2@cache",
+        "redis://",
+        "rediss://:hunter2@cache",
+    ] {
+        let text = settings(&[("REDIS_URL", wrong)]).unwrap_err().to_string();
+        assert!(text.contains("must be redis://"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]
@@ -208,6 +229,7 @@ fn secrets_are_masked() {
         "postgres://db/app?***"
     );
     assert_eq!(shown("redis_url", "hunter2"), "***");
+    assert_eq!(shown("redis_url", "redis://:hunter2@cache/1"), "redis://:***@cache/1");
     assert_eq!(shown("listen", "127.0.0.1:1"), "127.0.0.1:1");
 }
 

@@ -5,3 +5,4 @@ mod damage;
 mod disk;
 mod journal;
 mod kill;
+mod redis;

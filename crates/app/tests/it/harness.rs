@@ -1,16 +1,19 @@
 //! The real binary in a folder of its own, on a free loopback port, and a client to talk to it.
 
 use std::{
+    collections::BTreeMap,
     fs::OpenOptions,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
+use testkit::postgres::TestDatabase;
 
 /// How long anything may take before a test gives up: generous, because machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,6 +27,25 @@ pub fn binary() -> Command {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("RUST_BACKTRACE", "1");
     command
+}
+
+/// The binary on a data directory, and on a PostgreSQL database that belongs to it, where the run is told `CONTRACT_STORE=postgres`.
+pub fn binary_on(data_dir: &Path) -> Command {
+    static DATABASES: Mutex<BTreeMap<PathBuf, TestDatabase>> = Mutex::new(BTreeMap::new());
+    let mut command = binary();
+    if is_on_postgres() {
+        let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = databases
+            .entry(data_dir.to_owned())
+            .or_insert_with(TestDatabase::create);
+        command.env("DATABASE_URL", &database.url);
+    }
+    command
+}
+
+/// Whether servers are started on PostgreSQL.
+pub fn is_on_postgres() -> bool {
+    std::env::var("CONTRACT_STORE").is_ok_and(|store| store == "postgres")
 }
 
 /// A running server.
@@ -330,7 +352,7 @@ pub fn command_in(data_dir: &Path, arguments: &[&str]) -> Value {
 }
 
 fn run_in(data_dir: &Path, arguments: &[&str]) -> std::process::Output {
-    binary()
+    binary_on(data_dir)
         .arg("--json")
         .arg("--data-dir")
         .arg(data_dir)
@@ -345,7 +367,7 @@ fn first_project(data_dir: &Path) -> Value {
 
 fn spawn(data_dir: &Path, arguments: &[String], log: &Path) -> (Child, Value) {
     let stderr = OpenOptions::new().append(true).open(log).expect("the log");
-    let mut child = binary()
+    let mut child = binary_on(data_dir)
         // By the environment, so that a test's flag overrides it.
         .env("IP_RATE_LIMIT_PER_MINUTE", "0")
         .args(["--json", "serve", "--listen", "127.0.0.1:0", "--data-dir"])

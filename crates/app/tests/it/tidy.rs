@@ -93,6 +93,7 @@ fn the_arrows_between_crates_never_turn_back() {
         ("query", &["model", "store"]),
         ("server", &["model", "ingest", "queue", "store", "query"]),
         ("stores/duckdb", &["model", "store"]),
+        ("stores/postgres", &["model", "store"]),
         ("stores/sqlite", &["model", "store"]),
     ];
     let ours = [
@@ -104,6 +105,7 @@ fn the_arrows_between_crates_never_turn_back() {
         "server",
         "testkit",
         "store-duckdb",
+        "store-postgres",
         "store-sqlite",
     ];
     for (name, uses) in allowed {

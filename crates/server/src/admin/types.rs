@@ -48,6 +48,9 @@ pub struct QueueReport {
     pub pending: u64,
     /// Workers that take from the queue in this process.
     pub consumers: u64,
+    /// Workers of all processes that share the queue, those among them that ended a moment ago; `None` when it is not shared.
+    #[serde(default)]
+    pub consumers_of_all: Option<u64>,
     /// Age of the oldest waiting event.
     pub oldest_waiting_seconds: Option<f64>,
     /// Events set aside.
@@ -57,6 +60,9 @@ pub struct QueueReport {
     pub damaged_records: u64,
     /// Bytes of the queue.
     pub bytes: u64,
+    /// What else there is to know about it, for people.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// A project's state.

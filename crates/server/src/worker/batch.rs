@@ -6,7 +6,7 @@ use std::{
 };
 
 use ingest::Enricher;
-use model::Tally;
+use model::{AcceptedEvent, Deduplication, Tally};
 use queue::{Delivery, Payload};
 use store::{AppendBatch, AppendItem, Checkpoint};
 
@@ -31,8 +31,8 @@ pub(super) struct Refused {
     pub reason: String,
 }
 
-/// Decodes and enriches. An event that breaks the code is refused by itself; its neighbours do not notice.
-pub(super) fn prepare(deliveries: Vec<Delivery>, enricher: &Enricher) -> Prepared {
+/// Decodes and enriches. From a queue that `is_shared` an event may come under a second position. An event that breaks the code is refused by itself; its neighbours do not notice.
+pub(super) fn prepare(deliveries: Vec<Delivery>, enricher: &Enricher, is_shared: bool) -> Prepared {
     let mut items = Vec::with_capacity(deliveries.len());
     let mut prepared = Prepared {
         items: Arc::default(),
@@ -44,22 +44,32 @@ pub(super) fn prepare(deliveries: Vec<Delivery>, enricher: &Enricher) -> Prepare
     for delivery in deliveries {
         let position = delivery.position.0;
         match delivery.record.decode() {
-            Ok(Payload::Event(event)) => match catch_unwind(AssertUnwindSafe(|| enricher.enrich(event))) {
-                Ok(event) => {
-                    items.push(AppendItem { position, event });
-                    prepared.deliveries.push(delivery);
+            Ok(Payload::Event(event)) => {
+                match catch_unwind(AssertUnwindSafe(|| enricher.enrich(known_by_id(event, is_shared)))) {
+                    Ok(event) => {
+                        items.push(AppendItem { position, event });
+                        prepared.deliveries.push(delivery);
+                    }
+                    Err(_) => prepared.refuse(
+                        delivery,
+                        "the event could not be enriched: this is a bug, please report it".to_owned(),
+                    ),
                 }
-                Err(_) => prepared.refuse(
-                    delivery,
-                    "the event could not be enriched: this is a bug, please report it".to_owned(),
-                ),
-            },
+            }
             Ok(Payload::Tally(tally)) => prepared.tallies.push((position, tally)),
             Err(error) => prepared.refuse(delivery, error.to_string()),
         }
     }
     prepared.items = Arc::new(items);
     prepared
+}
+
+/// The position does not tell an event of a shared queue from another; its id does, as it was fixed when the event was accepted.
+fn known_by_id(mut event: AcceptedEvent, is_shared: bool) -> AcceptedEvent {
+    if is_shared && event.deduplication == Deduplication::Redelivery {
+        event.deduplication = Deduplication::Window;
+    }
+    event
 }
 
 impl Prepared {

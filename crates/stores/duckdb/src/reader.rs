@@ -1,7 +1,5 @@
 //! Reads: each on a connection of its own, in a read-only transaction, bounded in number and time.
 
-mod places;
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -9,9 +7,7 @@ use std::{
 
 use duckdb::Connection;
 use model::ProjectId;
-use store::StoreError;
-
-use self::places::Places;
+use store::{StoreError, places::Places};
 
 use crate::{
     failure::Failure,

@@ -20,11 +20,14 @@ pub use self::harness::{
 pub use self::operating::*;
 use crate::build;
 
-/// Makes a test of every function of [`mod@crate::suites::queue`]; `$harness` is evaluated once per test.
+/// Makes a test of every function of [`mod@crate::suites::queue`]; `$harness` is evaluated once per test. Every test gets the `attributes`.
 #[macro_export]
 macro_rules! queue_suite {
     ($harness:expr) => {
-        $crate::queue_suite!(@tests $harness;
+        $crate::queue_suite!(attributes: []; $harness);
+    };
+    (attributes: [$(#[$attribute:meta])*]; $harness:expr) => {
+        $crate::queue_suite!(@tests [$(#[$attribute])*] $harness;
             the_id_is_the_same_when_opened_again,
             records_come_whole_and_in_order,
             an_empty_append_is_nothing,
@@ -48,14 +51,16 @@ macro_rules! queue_suite {
             a_closed_queue_refuses_appends,
         );
     };
-    (@tests $harness:expr; $($name:ident,)+) => {
-        $(
+    (@tests $attributes:tt $harness:expr; $($name:ident,)+) => {
+        $($crate::queue_suite!(@test $attributes $harness; $name);)+
+    };
+    (@test [$(#[$attribute:meta])*] $harness:expr; $name:ident) => {
+            $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let harness = $harness;
                 $crate::suites::queue::$name(&harness).await;
             }
-        )+
     };
 }
 

@@ -19,7 +19,7 @@ use crate::{
     generate::{LiveTraffic, Visit},
 };
 
-const EVENTS_PER_BATCH: u64 = 500;
+pub(super) const EVENTS_PER_BATCH: u64 = 500;
 const FILLING_CONNECTIONS: usize = 8;
 /// Different requests that are sent round and round, each with the address and browser of another visitor.
 const TEMPLATES: usize = 200;
@@ -36,16 +36,7 @@ pub async fn drain(bench: &Bench<'_>) -> anyhow::Result<Section> {
         let site = Site::new(&bench.options.scratch())?;
         fill(bench, &site, events).await?;
         bench.says(format!("queue to store: round {number} of {rounds}, ours"));
-        let printed = site.run(["process_events", "--json"]).await?;
-        let report: ProcessReport = serde_json::from_slice(&printed)?;
-        if report.stored != events || report.waiting != 0 {
-            bail!(
-                "{events} events were accepted, {} stored, {} wait",
-                report.stored,
-                report.waiting
-            );
-        }
-        ours.push(events as f64 * 1_000.0 / report.elapsed_ms.max(1) as f64);
+        ours.push(process(&site, events).await?);
         bench.says(format!("queue to store: round {number} of {rounds}, bare appender"));
         ceilings.push(bare_appender(bench, events).await?);
     }
@@ -64,8 +55,22 @@ pub async fn drain(bench: &Bench<'_>) -> anyhow::Result<Section> {
     })
 }
 
+/// Events a second of the worker alone.
+pub(super) async fn process(site: &Site, events: u64) -> anyhow::Result<f64> {
+    let printed = site.run(["process_events", "--json"]).await?;
+    let report: ProcessReport = serde_json::from_slice(&printed)?;
+    if report.stored != events || report.waiting != 0 {
+        bail!(
+            "{events} events were accepted, {} stored, {} wait",
+            report.stored,
+            report.waiting
+        );
+    }
+    Ok(events as f64 * 1_000.0 / report.elapsed_ms.max(1) as f64)
+}
+
 /// Sends realistic events to a server without worker.
-async fn fill(bench: &Bench<'_>, site: &Site, events: u64) -> anyhow::Result<()> {
+pub(super) async fn fill(bench: &Bench<'_>, site: &Site, events: u64) -> anyhow::Result<()> {
     let project = site.create_project().await?;
     let server = site.serve("api").await?;
     let templates = templates(bench, project.public_api_key.expose());
@@ -135,7 +140,7 @@ async fn bare_appender(bench: &Bench<'_>, events: u64) -> anyhow::Result<f64> {
 }
 
 /// Makes rows as the worker would.
-struct Rows {
+pub(super) struct Rows {
     traffic: LiveTraffic,
     enricher: Enricher,
     project: ProjectId,
@@ -144,7 +149,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(now: Timestamp) -> anyhow::Result<Self> {
+    pub(super) fn new(now: Timestamp) -> anyhow::Result<Self> {
         Ok(Self {
             traffic: LiveTraffic::new(1, 1, 20_000, 2_000),
             enricher: Enricher::new(None, None)?,
@@ -154,7 +159,7 @@ impl Rows {
         })
     }
 
-    fn next_batch(&mut self, events: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
+    pub(super) fn next_batch(&mut self, events: usize) -> anyhow::Result<Vec<EnrichedEvent>> {
         (0..events).map(|_| self.row()).collect()
     }
 

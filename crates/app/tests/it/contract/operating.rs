@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Server, wait_until};
+use crate::harness::{PATIENCE, Server, is_on_postgres, wait_until};
 
 #[test]
 fn health_tells_each_dependency() {
@@ -26,10 +26,14 @@ fn health_tells_each_dependency() {
         .iter()
         .map(|it| (it["name"].clone(), it["kind"].clone(), it["ready"].clone()))
         .collect();
+    let (events, metadata) = match is_on_postgres() {
+        true => ("postgres", "postgres"),
+        false => ("duckdb", "sqlite"),
+    };
     let expected = [
         ("queue", "embedded"),
-        ("event_store", "duckdb"),
-        ("metadata_store", "sqlite"),
+        ("event_store", events),
+        ("metadata_store", metadata),
     ];
     assert_eq!(
         names,

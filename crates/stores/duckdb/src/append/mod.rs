@@ -4,7 +4,6 @@ mod ahead;
 mod columns;
 mod plan;
 mod progress;
-mod properties;
 
 use std::{borrow::Cow, panic::resume_unwind, sync::mpsc::sync_channel, thread};
 
@@ -14,7 +13,7 @@ use duckdb::{
     params,
 };
 use model::{EnrichedEvent, ProjectId, Timestamp};
-use store::{AppendBatch, AppendItem, AppendOutcome, AppendReport};
+use store::{AppendBatch, AppendItem, AppendOutcome, AppendReport, properties};
 use uuid::Uuid;
 
 use crate::{

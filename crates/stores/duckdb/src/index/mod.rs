@@ -22,7 +22,7 @@ use std::{
 
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue,
-    config::PartitioningPolicy,
+    config::{PartitioningPolicy, PinningPolicy},
 };
 use model::{EventId, Timestamp, limits};
 use uuid::Uuid;
@@ -285,13 +285,16 @@ impl Index {
 }
 
 fn keyspace_options() -> KeyspaceCreateOptions {
-    // In parts of 4 KiB: a whole filter or table of contents of a large file fits in no cache, and was read and summed up anew for every
-    // look-up. From 1.7 M recent ids on a batch then took 0.6 s, where it takes 0.03.
-    let in_parts = || PartitioningPolicy::all(true);
+    // Filters and tables of contents stay in memory, 15 bits an id. Of a large file neither fits into the cache, and each look-up read it
+    // whole and summed it up anew: from 1.7 million recent ids on a batch took 0.6 s, where it takes 0.03. (In parts they fit, but then a
+    // damaged file makes the tree ask for 171 GB of memory, which ends the process.)
+    let in_memory = || PinningPolicy::all(true);
     KeyspaceCreateOptions::default()
         .max_memtable_size(limits::STORE_INDEX_MEMTABLE_BYTES_MAX)
-        .filter_block_partitioning_policy(in_parts())
-        .index_block_partitioning_policy(in_parts())
+        .filter_block_pinning_policy(in_memory())
+        .index_block_pinning_policy(in_memory())
+        .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::all(false))
 }
 
 fn stored_next_numbers(meta: &Keyspace) -> Result<HashMap<u32, u32>, Failure> {

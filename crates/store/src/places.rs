@@ -7,11 +7,13 @@ use std::{
 };
 
 use model::{ProjectId, limits};
-use store::StoreError;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::StoreError;
+
 /// Who may read at once.
-pub(super) struct Places {
+#[derive(Debug)]
+pub struct Places {
     all: Arc<Semaphore>,
     probe: Arc<Semaphore>,
     /// Of the projects that read now.
@@ -20,7 +22,8 @@ pub(super) struct Places {
 }
 
 /// A place; given back when dropped.
-pub(super) struct Place {
+#[derive(Debug)]
+pub struct Place {
     _of_all: OwnedSemaphorePermit,
     _of_project: Option<OwnedSemaphorePermit>,
 }
@@ -38,7 +41,7 @@ impl Default for Places {
 
 impl Places {
     /// Waits for a place, in the order of asking.
-    pub(super) async fn take(&self, project: Option<ProjectId>) -> Result<Place, StoreError> {
+    pub async fn take(&self, project: Option<ProjectId>) -> Result<Place, StoreError> {
         let waited = tokio::time::timeout(self.wait, async {
             // Whoever waits for its project's share holds nothing that others wait for.
             let of_project = match project {
@@ -58,20 +61,24 @@ impl Places {
     }
 
     /// The one place that is kept for probes; those that wait for it wait for a moment only.
-    pub(super) async fn take_for_probe(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        Arc::clone(&self.probe).acquire_owned().await.map_err(closed)
+    pub async fn take_for_probe(&self) -> Result<Place, StoreError> {
+        let probe = Arc::clone(&self.probe).acquire_owned().await.map_err(closed)?;
+        Ok(Place {
+            _of_all: probe,
+            _of_project: None,
+        })
     }
 
     /// Waits until nobody reads.
-    pub(super) async fn take_all(&self) -> Result<(), AcquireError> {
+    pub async fn take_all(&self) -> Result<(), StoreError> {
         let all = u32::try_from(limits::QUERY_CONCURRENCY_MAX).unwrap_or(u32::MAX);
-        let _probe = self.probe.acquire().await?;
-        let _all = self.all.acquire_many(all).await?;
+        let _probe = self.probe.acquire().await.map_err(closed)?;
+        let _all = self.all.acquire_many(all).await.map_err(closed)?;
         Ok(())
     }
 
     /// Lets nobody in any more.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.all.close();
         self.probe.close();
     }
@@ -95,9 +102,11 @@ fn closed(_: AcquireError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use testkit::build::project;
-
     use super::*;
+
+    fn project(number: u128) -> ProjectId {
+        ProjectId(uuid::Uuid::from_u128(number))
+    }
 
     fn places() -> Places {
         Places {

@@ -1,4 +1,4 @@
-//! Keeps text out that DuckDB would store as JSON and then fail to read: one such row would fail every query that looks into properties.
+//! Keeps text out that stores would take as JSON and then fail to read: one such row would fail every query that looks into properties.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 ///
 /// An escape of half a UTF-16 pair (`\ud83d` alone: what browsers send for a string cut inside an emoji) is JSON by the grammar, but no
 /// text; it becomes the replacement character, as it does when such a string is encoded.
-pub(super) fn storable(properties: &str) -> Option<Cow<'_, str>> {
+pub fn storable(properties: &str) -> Option<Cow<'_, str>> {
     if !properties.trim_start().starts_with('{') || serde_json::from_str::<IgnoredAny>(properties).is_err() {
         return None;
     }

@@ -1,0 +1,74 @@
+//! What `REDIS_URL` chooses.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use model::Clock;
+use queue::{
+    EmbeddedQueue, EventQueue, FallbackQueue, RedisOptions, RedisQueue,
+    redis::{SharedWindow, Verdict},
+};
+use server::limit::{RateLimiter, SharedDecision, SharedRateLimiter, SharedWindows};
+use uuid::Uuid;
+
+use crate::config::Settings;
+
+/// The queue in Redis, with `local` for the time that Redis is away.
+pub(super) async fn queue(
+    settings: &Settings,
+    url: &str,
+    local: EmbeddedQueue,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn EventQueue>> {
+    let options = RedisOptions {
+        prefix: settings.redis_prefix.clone(),
+        bytes_max: settings.redis_queue_bytes_max,
+        ..RedisOptions::new(consumer_name(&settings.data_dir.join("redis-consumer"))?)
+    };
+    let redis = RedisQueue::open(url, options, clock).await.context("REDIS_URL")?;
+    let queue = FallbackQueue::new(redis, local).await?;
+    Ok(Arc::new(queue))
+}
+
+/// The name under which this data directory's process reads. Its own for ever: the store's checkpoint goes by it.
+fn consumer_name(file: &Path) -> anyhow::Result<String> {
+    let name = match fs::read_to_string(file) {
+        Ok(name) => name.trim().to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+    };
+    if !name.is_empty() {
+        return Ok(name);
+    }
+    let name = Uuid::new_v4().to_string();
+    fs::write(file, &name).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(name)
+}
+
+/// Rate limits that all servers of this Redis share.
+pub(super) fn limiter(settings: &Settings, url: &str) -> anyhow::Result<Arc<dyn RateLimiter>> {
+    let windows = SharedWindow::new(url, &settings.redis_prefix).context("REDIS_URL")?;
+    Ok(Arc::new(SharedRateLimiter::new(Arc::new(Windows(windows)))))
+}
+
+struct Windows(SharedWindow);
+
+#[async_trait]
+impl SharedWindows for Windows {
+    async fn check(&self, name: &str, limit_per_minute: u32, cost: u32) -> Option<SharedDecision> {
+        let verdict = self.0.check(name, limit_per_minute, cost).await?;
+        let Verdict {
+            allowed,
+            remaining,
+            retry_after,
+            reset_after,
+        } = verdict;
+        Some(SharedDecision {
+            allowed,
+            remaining,
+            retry_after,
+            reset_after,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! The table `people`.
+
+use model::{Person, PersonId};
+use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
+use store::MetaError;
+
+use super::{
+    error::{unavailable, write_error},
+    row,
+};
+use crate::types::Instant;
+
+pub(super) async fn list(pool: &PgPool) -> Result<Vec<Person>, MetaError> {
+    let rows = sqlx::query("select * from people order by email_key")
+        .fetch_all(pool)
+        .await
+        .map_err(unavailable)?;
+    rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(unavailable)
+}
+
+pub(super) async fn create(connection: &mut PgConnection, person: &Person) -> Result<(), MetaError> {
+    sqlx::query(
+        "insert into people (id, email, email_key, is_superuser, password_hash, created_at) \
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(person.id.0)
+    .bind(&person.email)
+    .bind(person.email.to_lowercase())
+    .bind(person.is_superuser)
+    .bind(&person.password_hash)
+    .bind(Instant(person.created_at))
+    .execute(connection)
+    .await
+    .map_err(|error| {
+        write_error(error, || {
+            format!("there is already a person with e-mail {}", person.email)
+        })
+    })?;
+    Ok(())
+}
+
+pub(super) async fn set_password_hash(
+    connection: &mut PgConnection,
+    id: PersonId,
+    password_hash: &str,
+) -> Result<(), MetaError> {
+    let done = sqlx::query("update people set password_hash = $2 where id = $1")
+        .bind(id.0)
+        .bind(password_hash)
+        .execute(connection)
+        .await
+        .map_err(unavailable)?;
+    found(done.rows_affected(), id)
+}
+
+pub(super) async fn delete(connection: &mut PgConnection, id: PersonId) -> Result<(), MetaError> {
+    let done = sqlx::query("delete from people where id = $1")
+        .bind(id.0)
+        .execute(connection)
+        .await
+        .map_err(unavailable)?;
+    found(done.rows_affected(), id)
+}
+
+fn found(rows_affected: u64, id: PersonId) -> Result<(), MetaError> {
+    if rows_affected == 0 {
+        return Err(MetaError::NotFound {
+            what: "person",
+            id: id.to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn read(row: &PgRow) -> sqlx::Result<Person> {
+    Ok(Person {
+        id: PersonId(row.try_get("id")?),
+        email: row.try_get("email")?,
+        is_superuser: row.try_get("is_superuser")?,
+        password_hash: row.try_get("password_hash")?,
+        created_at: row::instant(row, "created_at")?,
+    })
+}

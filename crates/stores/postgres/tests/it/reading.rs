@@ -1,0 +1,3 @@
+use crate::it::harness::TestStore;
+
+testkit::reading_suite!(TestStore::new());

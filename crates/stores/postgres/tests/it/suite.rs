@@ -1,0 +1,3 @@
+use crate::it::harness::TestStore;
+
+testkit::store_suite!(TestStore::new());
