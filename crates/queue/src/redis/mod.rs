@@ -2,7 +2,7 @@
 //!
 //! # What is kept
 //!
-//! See [`keys`] for the names. An entry's id is `position-0`. Positions come from a counter that follows the clock in microseconds: a Redis that
+//! See `keys` for the names. An entry's id is `position-0`. Positions come from a counter that follows the clock in microseconds: a Redis that
 //! lost its last seconds, or all it had, gives no position again (unless its clock goes back further than it was away; see
 //! `REDIS_RESTART_SKIP_MICROS`). That matters more than anything: the store takes a position that it has seen for an event that it has.
 //!
