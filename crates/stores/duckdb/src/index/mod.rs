@@ -285,7 +285,7 @@ impl Index {
 }
 
 fn keyspace_options() -> KeyspaceCreateOptions {
-    // Filters and tables of contents stay in memory, 15 bits an id. Of a large file neither fits into the cache, and each look-up read it
+    // Filters and tables of contents stay in memory, some 15 bits an id. Of a large file neither fits into the cache, and each look-up read it
     // whole and summed it up anew: from 1.7 million recent ids on a batch took 0.6 s, where it takes 0.03. (In parts they fit, but then a
     // damaged file makes the tree ask for 171 GB of memory, which ends the process.)
     let in_memory = || PinningPolicy::all(true);
