@@ -148,8 +148,8 @@ pub const QUERY_CONCURRENCY_PER_PROJECT_MAX: usize = QUERY_CONCURRENCY_MAX - 1;
 /// How long a query waits for its place before it is told to come again: a person waits no longer, and the answer says when to try.
 pub const QUERY_PLACE_WAIT: Duration = Duration::from_secs(10);
 /// Memory that DuckDB may use for queries and its buffers, rows that are not yet folded in among them: with it a server under full load
-/// stays below 400 MB (`design.md`, "Memory"). Storing costs the same with 160 as with 256 MiB, which is used up too.
-pub const STORE_MEMORY_BYTES_MAX_DEFAULT: u64 = 160 * 1024 * 1024;
+/// stays below 400 MB (`design.md`, "Memory"). Storing costs the same with 96 as with 160 or 256 MiB, which are used up too.
+pub const STORE_MEMORY_BYTES_MAX_DEFAULT: u64 = 96 * 1024 * 1024;
 /// Memory of the answer to one reading query: with DuckDB's own share it stays within `design.md`, "Memory" (512 MB).
 pub const QUERY_ANSWER_BYTES_MAX: usize = 192 * 1024 * 1024;
 /// Disk that spilling queries may take: far more than any reading query needs, far less than a disk.
@@ -166,13 +166,15 @@ pub const STORE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 pub const STORE_COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// Share of the file, in percent, that deleted events must take before compaction is worth its writing.
 pub const STORE_COMPACT_PERCENT_MIN: u64 = 25;
-/// Memory of compaction, in percent of what DuckDB may use: it comes on top, for as long as compaction works. With 80 MiB a million events
-/// cannot be sorted; the process itself hardly grows with 160.
-pub const STORE_COMPACT_MEMORY_PERCENT: u64 = 100;
+/// Memory of compaction, where DuckDB may use less: it comes on top, for as long as compaction works. With 80 MiB a million events cannot be
+/// sorted; the process itself hardly grows with 160.
+pub const STORE_COMPACT_MEMORY_BYTES_MIN: u64 = 160 * 1024 * 1024;
 /// Time of one compaction: appends wait for it, and the queue holds an hour of them.
 pub const STORE_COMPACT_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// Memory of each part of the embedded store's index before it is written out (`design.md`, "Memory": idle below 60 MB).
 pub const STORE_INDEX_MEMTABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Size of the index's files: merging one into the next holds a hash of 8 bytes for each of its ids in memory.
+pub const STORE_INDEX_TABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// Memory of the index's block cache.
 pub const STORE_INDEX_CACHE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Users whose number is kept in memory: about 100 bytes each.

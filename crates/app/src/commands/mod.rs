@@ -114,7 +114,7 @@ pub struct ServerFlags {
     /// Bytes that may wait in the embedded queue [default: 8GiB]
     #[arg(long, value_name = "SIZE")]
     queue_bytes_max: Option<String>,
-    /// Memory that the embedded store may use [default: 160MiB]
+    /// Memory that the embedded store may use [default: 96MiB]
     #[arg(long, value_name = "SIZE")]
     store_memory_bytes_max: Option<String>,
     /// Most seconds between SIGTERM and exit [default: 20]

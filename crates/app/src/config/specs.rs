@@ -62,7 +62,7 @@ pub const SPECS: &[Spec] = &[
     // model::limits::ADDRESS_REQUESTS_PER_MINUTE_DEFAULT; a test holds the two together, as with the two sizes below.
     open("ip_rate_limit_per_minute", "IP_RATE_LIMIT_PER_MINUTE", "1000"),
     open("queue_bytes_max", "QUEUE_BYTES_MAX", "8GiB"),
-    open("store_memory_bytes_max", "STORE_MEMORY_BYTES_MAX", "160MiB"),
+    open("store_memory_bytes_max", "STORE_MEMORY_BYTES_MAX", "96MiB"),
     open("shutdown_budget_seconds", "SHUTDOWN_BUDGET_SECONDS", "20"),
     open("runtime_dir", "RUNTIME_DIR", ""),
     open("debug", "DEBUG", "false"),

@@ -123,7 +123,7 @@ fn left_for_spilling(used: u64, free: u64) -> Result<u64, Failure> {
 /// The copy works beside the database that serves, which has its own memory.
 fn copy_options(options: &DuckdbOptions) -> DuckdbOptions {
     DuckdbOptions {
-        memory_bytes_max: options.memory_bytes_max / 100 * limits::STORE_COMPACT_MEMORY_PERCENT,
+        memory_bytes_max: options.memory_bytes_max.max(limits::STORE_COMPACT_MEMORY_BYTES_MIN),
         // Each thread needs its own part of that.
         threads: 1,
         ..options.clone()

@@ -42,11 +42,16 @@ fn copying_needs_room_for_the_copy_and_what_the_others_need() {
 }
 
 #[test]
-fn the_copy_has_no_more_memory_than_the_database_that_serves() {
-    let options = DuckdbOptions::default();
-    let copy = copy_options(&options);
-    assert!(copy.memory_bytes_max <= options.memory_bytes_max);
-    assert_eq!(copy.threads, 1);
+fn the_copy_has_what_sorting_needs_and_what_the_operator_grants() {
+    for (granted, expected) in [(1 << 20, limits::STORE_COMPACT_MEMORY_BYTES_MIN), (1 << 30, 1 << 30)] {
+        let options = DuckdbOptions {
+            memory_bytes_max: granted,
+            ..DuckdbOptions::default()
+        };
+        let copy = copy_options(&options);
+        assert_eq!(copy.memory_bytes_max, expected);
+        assert_eq!(copy.threads, 1);
+    }
 }
 
 /// The storage version of a database, as DuckDB tells it.

@@ -18,10 +18,12 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Arc,
 };
 
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserKey, UserValue,
+    compaction::Leveled,
     config::{PartitioningPolicy, PinningPolicy},
 };
 use model::{EventId, Timestamp, limits};
@@ -291,6 +293,9 @@ fn keyspace_options() -> KeyspaceCreateOptions {
     let in_memory = || PinningPolicy::all(true);
     KeyspaceCreateOptions::default()
         .max_memtable_size(limits::STORE_INDEX_MEMTABLE_BYTES_MAX)
+        .compaction_strategy(Arc::new(
+            Leveled::default().with_table_target_size(limits::STORE_INDEX_TABLE_BYTES),
+        ))
         .filter_block_pinning_policy(in_memory())
         .index_block_pinning_policy(in_memory())
         .filter_block_partitioning_policy(PartitioningPolicy::all(false))
