@@ -7,12 +7,7 @@ use store::{Lease, MetaError};
 
 use crate::error::unavailable;
 
-pub(crate) async fn take(
-    pool: &SqlitePool,
-    name: &str,
-    holder: &str,
-    duration: Duration,
-) -> Result<Lease, MetaError> {
+pub(crate) async fn take(pool: &SqlitePool, name: &str, holder: &str, duration: Duration) -> Result<Lease, MetaError> {
     // One statement, and SQLite's time stands still within it: nobody can come between the look and the change.
     let taken = sqlx::query(
         "insert into leases as held (name, holder, term, expires_at_ms) \

@@ -44,11 +44,17 @@ pub async fn a_first_start_finds_out_whatever_is_there(handles: Handles) {
     let (first, someone) = (project("first"), person("admin@localhost"));
     let there = project("there");
     store.create_project(&there).await.unwrap();
-    assert!(!store.create_first(&first, &someone).await.unwrap(), "there is a project");
+    assert!(
+        !store.create_first(&first, &someone).await.unwrap(),
+        "there is a project"
+    );
     store.delete_project(there.id).await.unwrap();
     let other = person("other@example.com");
     store.create_person(&other).await.unwrap();
-    assert!(!store.create_first(&first, &someone).await.unwrap(), "there is a person");
+    assert!(
+        !store.create_first(&first, &someone).await.unwrap(),
+        "there is a person"
+    );
     assert_eq!(store.projects().await.unwrap(), Vec::<Project>::new());
     store.delete_person(other.id).await.unwrap();
     let before = store.version().await.unwrap();
