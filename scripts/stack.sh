@@ -74,15 +74,15 @@ password() {
 }
 
 start_postgres() {
-    local bin user=() data=$folder/postgres
+    local bin name='' user=() data=$folder/postgres
     bin=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
     bin=$(dirname "${bin:-$(command -v initdb || true)}")
     [ -x "$bin/postgres" ] || fail "PostgreSQL is missing: apt-get install postgresql (or make setup)"
-    # It refuses root.
+    # It refuses root. The signal once more: a change of user forgets it.
     if [ "$(id -u)" -eq 0 ]; then
-        local name=postgres
+        name=postgres
         id postgres >/dev/null 2>&1 || name=nobody
-        user=(setpriv "--reuid=$name" "--regid=$(id -gn "$name")" --clear-groups --)
+        user=(setpriv "--reuid=$name" "--regid=$(id -gn "$name")" --clear-groups --pdeathsig INT --)
         mkdir -p "$data"
         chown "$name" "$data"
         chmod 700 "$data"
@@ -90,8 +90,12 @@ start_postgres() {
     fi
     if [ ! -e "$data/PG_VERSION" ]; then
         say "making a PostgreSQL in $data"
-        (cd / && "${user[@]}" "$bin/initdb" --username=analytics --auth=scram-sha-256 --pwfile=/dev/stdin --encoding=UTF8 \
-            --locale=C.UTF-8 -D "$data") <<<"$(password)" >"$folder/log/initdb.log"
+        # In a file of the one who reads it, gone in a moment.
+        local secret=$folder/postgres.password
+        install -m 600 ${name:+-o "$name"} "$folder/password" "$secret"
+        (cd / && "${user[@]}" "$bin/initdb" --username=analytics --auth=scram-sha-256 "--pwfile=$secret" --encoding=UTF8 \
+            --locale=C.UTF-8 -D "$data") >"$folder/log/initdb.log"
+        rm "$secret"
     fi
     start postgres "${user[@]}" "$bin/postgres" -D "$data" -p "$postgres_port" -c listen_addresses=127.0.0.1 -c unix_socket_directories=
     wait_for postgres "$bin/pg_isready" --host 127.0.0.1 --port "$postgres_port"
@@ -168,6 +172,7 @@ folder=$(cd "$folder" && pwd)
 trap stop EXIT
 trap 'exit 0' INT TERM
 rm -f "$folder"/log/*.out
+password >/dev/null
 start_postgres
 start_redis
 # At once: one of them makes the tables, one the first project.
@@ -181,6 +186,8 @@ for number in 1 2 3 4 5 6; do
     wait_for "${names[number + 1]}" is_ready $((port + number))
 done
 entry=http://127.0.0.1:$port
+(umask 077 && printf '%s\n' "export DATABASE_URL=postgres://analytics:$(password)@127.0.0.1:$postgres_port/analytics" \
+    "export REDIS_URL=redis://:$(password)@127.0.0.1:$redis_port/0" "export DATA_DIR=$folder/api-1" >"$folder/env")
 start_proxy || entry="http://127.0.0.1:$((port + 1)) and http://127.0.0.1:$((port + 2)) (no proxy: neither caddy nor nginx is installed)"
 
 # What the first start tells once, whoever made it.
@@ -193,7 +200,7 @@ say "The stack runs.
   Scheduler     http://127.0.0.1:$((port + 5)) (health and metrics)
   Dashboard     http://127.0.0.1:$((port + 6))
   Data, logs    $folder
-  Commands      $binary event_status --data-dir $folder/api-1 (beside any of the six)
+  Commands      . $folder/env && $binary event_status
 
 Ctrl-C stops everything."
 # Whichever ends first takes the others along.

@@ -144,9 +144,9 @@ fn a_server_is_ready_without_what_its_role_does_not_need() {
     let elsewhere = TestDatabase::create();
     let name = &group.database.name;
     // Nobody gets in any more, and who is in goes out.
-    group.database.sql(&format!(
-        "begin; alter database {name} allow_connections false; commit; \
-         select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()"
+    elsewhere.sql(&format!("alter database {name} allow_connections false"));
+    elsewhere.sql(&format!(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}'"
     ));
     stack.wait_for_ready(
         &stack.dashboard,
