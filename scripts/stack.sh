@@ -31,6 +31,7 @@ start() {
 }
 
 # The other way round than they were started: servers store what waits before what they store it in goes.
+# shellcheck disable=SC2329 # by the trap
 stop() {
     trap '' INT TERM
     say "stopping"
@@ -58,6 +59,7 @@ wait_for() {
     fail "$name does not answer; its log is $folder/log/$name.log"
 }
 
+# shellcheck disable=SC2329 # by wait_for
 is_ready() {
     exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
     printf 'GET /health/ready HTTP/1.0\r\n\r\n' >&3

@@ -83,6 +83,7 @@ impl Metrics {
             tracing::warn!("another metrics recorder is installed: /metrics stays empty");
         }
         describe();
+        describe_scheduler();
         Self {
             prometheus,
             request_seconds: Endpoint::ALL
@@ -189,6 +190,10 @@ fn describe() {
         "simple_analytics_ledger_discrepancy_events",
         "The ledger's waiting events less the queue's: 0 whenever nothing is in motion."
     );
+    describe_gauge!("simple_analytics_build_info", "1, with the version as label.");
+}
+
+fn describe_scheduler() {
     describe_gauge!(
         "simple_analytics_scheduler_active",
         "1 while this process is the one scheduler, 0 while it stands by."
@@ -197,5 +202,4 @@ fn describe() {
         "simple_analytics_retention_runs_total",
         "Runs of retention that this process began as the one scheduler."
     );
-    describe_gauge!("simple_analytics_build_info", "1, with the version as label.");
 }

@@ -29,7 +29,7 @@ pub struct Member {
     pub data_dir: PathBuf,
     log: PathBuf,
     settings: Vec<(String, String)>,
-    _folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 /// A process that has been told to start.
@@ -80,7 +80,11 @@ impl Group {
 
     /// Starts a process and does not wait for it.
     pub fn begin(&self, roles: &str) -> Starting {
-        let folder = tempfile::tempdir().expect("a folder");
+        self.begin_in(tempfile::tempdir().expect("a folder"), roles)
+    }
+
+    /// The same in a folder where another process was.
+    pub fn begin_in(&self, folder: TempDir, roles: &str) -> Starting {
         let (data_dir, log) = (folder.path().join("data"), folder.path().join("log"));
         let mut settings = self.settings.clone();
         settings.push(("ROLES".to_owned(), roles.to_owned()));
@@ -127,7 +131,7 @@ impl Starting {
             data_dir: self.data_dir,
             log: self.log,
             settings: self.settings,
-            _folder: self.folder,
+            folder: Some(self.folder),
         }
     }
 }
@@ -145,6 +149,12 @@ impl Member {
         if signal == Signal::KILL {
             self.child.wait().expect("ended");
         }
+    }
+
+    /// SIGKILL; what it leaves behind.
+    pub fn remains(mut self) -> TempDir {
+        self.signal(Signal::KILL);
+        self.folder.take().expect("a folder")
     }
 
     /// SIGTERM; whether the exit code was 0.
@@ -220,7 +230,7 @@ impl Drop for Member {
         // Already ended: nothing to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if std::thread::panicking() && self.folder.is_some() {
             eprintln!(
                 "log of {}:\n{}",
                 self.document["url"],

@@ -46,13 +46,8 @@ impl Stack {
             .chain([&self.scheduler, &self.dashboard])
     }
 
-    /// Waits until a member reads so many events.
     fn wait_for_events(&self, member: &Member, count: u64) {
-        wait_until(&format!("{count} events"), || {
-            let answer = member.request("GET", "/api/events/query/", &self.private, "");
-            let found = serde_json::from_str::<Value>(&answer.text).unwrap_or_default();
-            (found["count"] == count).then_some(()).ok_or(answer.text)
-        });
+        wait_for_events(member, &self.private, count);
     }
 
     fn wait_for_ready(&self, member: &Member, expected: (u16, Vec<(bool, bool)>)) {
@@ -61,6 +56,34 @@ impl Stack {
             (found == expected).then_some(()).ok_or_else(|| format!("{found:?}"))
         });
     }
+}
+
+/// Waits until a member reads so many events.
+fn wait_for_events(member: &Member, key: &str, count: u64) {
+    wait_until(&format!("{count} events"), || {
+        let answer = member.request("GET", "/api/events/query/", key, "");
+        let found = serde_json::from_str::<Value>(&answer.text).unwrap_or_default();
+        (found["count"] == count).then_some(()).ok_or(answer.text)
+    });
+}
+
+#[test]
+#[cfg_attr(
+    not(has_redis_server),
+    ignore = "no redis-server on this machine: scripts/setup.sh installs it"
+)]
+fn what_waits_on_the_disk_is_not_forgotten_when_the_roles_there_change() {
+    let Some(group) = Group::new() else { return };
+    let api = group.start("api");
+    let project = api.first_project().expect("the first start");
+    let key = |name: &str| project[name].as_str().expect("a key").to_owned();
+    let (public, private) = (key("public_api_key"), key("private_api_key"));
+    assert_eq!(api.send(&public, &json!({"event_name": "a"})), 202);
+    let folder = api.remains();
+    let redis = RedisServer::start("always");
+    let group = group.on(&redis);
+    let _worker = group.begin_in(folder, "worker").finish();
+    wait_for_events(&group.start("dashboard"), &private, 1);
 }
 
 #[test]
