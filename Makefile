@@ -32,3 +32,8 @@ check: setup ## format and lint, as the gate does
 .PHONY: bench
 bench: build ## the performance bars of docs/performance.md
 	$(CARGO_TARGET_DIR)/release/simple-analytics bench all $(ARGS)
+
+.PHONY: stack
+stack: build ## run the stack of deploy/compose.yaml as plain processes on loopback, until Ctrl-C
+	@scripts/setup.sh --tests
+	@scripts/stack.sh $(ARGS)

@@ -12,9 +12,9 @@ use std::{
 use anyhow::Context as _;
 use ingest::Enricher;
 use model::{Clock, SystemClock};
-use queue::{EmbeddedOptions, EmbeddedQueue, EventQueue};
+use queue::{AbsentQueue, EmbeddedOptions, EmbeddedQueue, EventQueue};
 use server::{
-    Backends, Engine,
+    Backends, Engine, Role,
     limit::{LocalRateLimiter, RateLimiter},
 };
 pub use server::{Mode as EngineMode, Running as RunningEngine};
@@ -28,30 +28,24 @@ use crate::config::Settings;
 /// Opens the stores, and starts what `mode` and the settings say. The admin socket answers when this returns.
 pub async fn start_engine(settings: &Settings, mode: EngineMode) -> anyhow::Result<RunningEngine> {
     let meta = open_meta_store(settings).await?;
-    let engine = load_engine(settings, meta).await?;
+    let engine = load_engine(settings, mode, meta).await?;
     Ok(server::start(engine, mode).await?)
 }
 
-/// Opens the stores and loads what the roles share.
-pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyhow::Result<Arc<Engine>> {
+/// Opens the stores and loads what the roles share. Whatever the roles of a server do not need is not made in the data directory.
+pub async fn load_engine(
+    settings: &Settings,
+    mode: EngineMode,
+    meta: Arc<dyn MetaStore>,
+) -> anyhow::Result<Arc<Engine>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let directory = &settings.data_dir;
-    let options = EmbeddedOptions {
-        bytes_max: settings.queue_bytes_max,
-        ..EmbeddedOptions::default()
-    };
-    let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
-        .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
-    let (queue, limiter): ((Arc<dyn EventQueue>, _), Arc<dyn RateLimiter>) = match &settings.redis_url {
-        Some(url) => (
-            (redis::queue(settings, url, queue, Arc::clone(&clock)).await?, "redis"),
-            redis::limiter(settings, url)?,
-        ),
-        None => ((Arc::new(queue), "embedded"), Arc::new(LocalRateLimiter::default())),
+    let limiter: Arc<dyn RateLimiter> = match &settings.redis_url {
+        Some(url) => redis::limiter(settings, url)?,
+        None => Arc::new(LocalRateLimiter::default()),
     };
     let is_postgres = settings.database_url.is_some();
     let backends = Backends {
-        queue,
+        queue: open_queue(settings, mode, Arc::clone(&clock)).await?,
         store: open_event_store(settings, Arc::clone(&clock)).await?,
         meta: (meta, if is_postgres { "postgres" } else { "sqlite" }),
         limiter,
@@ -59,6 +53,35 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
         clock,
     };
     Ok(Engine::load(settings.server_config(), backends).await?)
+}
+
+/// Opens the queue, and says of which kind it is.
+async fn open_queue(
+    settings: &Settings,
+    mode: EngineMode,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<dyn EventQueue>, &'static str)> {
+    // A command may do anything.
+    let has = |role| mode == EngineMode::Command || settings.roles.contains(&role);
+    let takes_part = has(Role::Api) || has(Role::Worker);
+    let directory = settings.data_dir.join("queue");
+    // Events wait on the local disk where they are taken. What an earlier process with other roles left there is not forgotten.
+    let is_local = has(Role::Api) || (has(Role::Worker) && settings.redis_url.is_none()) || directory.exists();
+    let local = is_local
+        .then(|| {
+            let options = EmbeddedOptions {
+                bytes_max: settings.queue_bytes_max,
+                ..EmbeddedOptions::default()
+            };
+            EmbeddedQueue::open(&directory, options, Arc::clone(&clock))
+                .with_context(|| format!("cannot open the queue in {}", directory.display()))
+        })
+        .transpose()?;
+    Ok(match (&settings.redis_url, local) {
+        (Some(url), local) => (redis::queue(settings, url, takes_part, local, clock).await?, "redis"),
+        (None, Some(local)) => (Arc::new(local), "embedded"),
+        (None, None) => (Arc::new(AbsentQueue), "none"),
+    })
 }
 
 /// Opens the event store, and says of which kind it is.

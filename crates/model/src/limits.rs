@@ -201,6 +201,13 @@ pub const POSTGRES_MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 pub const POSTGRES_MONTHS_AHEAD: i32 = 2;
 /// Rows deleted in one transaction: other writers wait for a fraction of a second at most.
 pub const POSTGRES_DELETE_ROWS: i64 = 20_000;
+/// How long the right to be the one scheduler lasts unless it is renewed: another takes over so soon after the holder died or hung. Two
+/// renewals may fail before it is lost.
+pub const SCHEDULER_LEASE: Duration = Duration::from_secs(6);
+/// How often that right is renewed or tried for; also the time in which the store must answer.
+pub const SCHEDULER_LEASE_RENEWAL: Duration = Duration::from_secs(2);
+/// `RETENTION_INTERVAL_SECONDS`: retention counts in days, so an hour late is soon enough.
+pub const RETENTION_INTERVAL_DEFAULT: Duration = Duration::from_secs(3_600);
 /// Time that freed memory is kept for the next allocation: a second, the allocator's default, keeps 30 to 40 MB more under full load;
 /// no time at all costs a tenth of the processor.
 pub const FREED_MEMORY_DELAY: Duration = Duration::from_millis(100);

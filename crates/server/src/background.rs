@@ -1,4 +1,4 @@
-//! What runs beside requests and the worker: refreshing settings, sending tallies, retention.
+//! What runs beside requests and the worker: refreshing settings, sending tallies. And cleaning up, when the scheduler or the operator asks.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -19,8 +19,6 @@ use crate::{
 const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
 /// How often outcomes that no event carries are queued: at most this much of them is lost in a crash, on both sides of the ledger.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
-/// Retention runs at start and then so often.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Metrics are folded so often.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -50,51 +48,22 @@ pub async fn keep_metrics(engine: Arc<Engine>, stop: CancellationToken) {
     }
 }
 
-/// Deletes what projects no longer keep, until `stop`.
-pub async fn apply_retention(engine: Arc<Engine>, stop: CancellationToken) {
-    let mut ticks = Ticks::new(RETENTION_INTERVAL, stop);
-    let request = CleanupRequest::default();
-    while ticks.next().await {
-        let cleaned = tokio::select! {
-            cleaned = cleanup(&engine, &request) => cleaned,
-            // A cleanup can take longer than a stop may; the next start goes on with it.
-            () = ticks.stop.cancelled() => return,
-        };
-        match cleaned {
-            Ok(report) => {
-                let deleted: u64 = report.projects.iter().map(|project| project.deleted).sum();
-                if deleted > 0 {
-                    let (before, after) = (report.bytes_before, report.bytes_after);
-                    tracing::info!(deleted, bytes_before = before, bytes_after = after, "retention applied");
-                }
-                if let Some(error) = report.reclaim_error {
-                    tracing::warn!(
-                        error,
-                        "the space of deleted events could not be given back; tried again in an hour"
-                    );
-                }
-            }
-            Err(error) => tracing::warn!(%error, "retention could not be applied; tried again in an hour"),
-        }
-    }
-}
-
 /// Something that is due again and again until it is stopped.
-struct Ticks {
+pub(crate) struct Ticks {
     interval: tokio::time::Interval,
     stop: CancellationToken,
 }
 
 impl Ticks {
     /// The first is due at once.
-    fn new(period: Duration, stop: CancellationToken) -> Self {
+    pub(crate) fn new(period: Duration, stop: CancellationToken) -> Self {
         let mut interval = tokio::time::interval(period);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Self { interval, stop }
     }
 
     /// Waits until it is due; `false` when it is stopped.
-    async fn next(&mut self) -> bool {
+    pub(crate) async fn next(&mut self) -> bool {
         tokio::select! {
             _ = self.interval.tick() => true,
             () = self.stop.cancelled() => false,

@@ -7,13 +7,13 @@ use ipnet::IpNet;
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Takes events and answers readings over HTTP.
+    /// Takes events and answers reading requests over HTTP.
     Api,
     /// Moves events from the queue into the store.
     Worker,
-    /// Does what is due: retention.
+    /// Does what is due: retention. Of all processes with this role one acts at a time.
     Scheduler,
-    /// Serves the dashboard.
+    /// Answers reading requests over HTTP, and takes no events.
     Dashboard,
 }
 
@@ -28,6 +28,39 @@ impl Role {
             Self::Worker => "worker",
             Self::Scheduler => "scheduler",
             Self::Dashboard => "dashboard",
+        }
+    }
+
+    /// What a process with this role cannot work without.
+    ///
+    /// Not the stores for `Api`: keys are in memory and events go into the queue, so that a database which is away costs readings and no event.
+    fn needs(self) -> &'static [Dependency] {
+        match self {
+            Self::Api => &[Dependency::Queue],
+            Self::Worker => &[Dependency::Queue, Dependency::EventStore],
+            Self::Scheduler | Self::Dashboard => &[Dependency::EventStore, Dependency::MetadataStore],
+        }
+    }
+}
+
+/// What a process may depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependency {
+    /// The event queue.
+    Queue,
+    /// The event store.
+    EventStore,
+    /// The metadata store.
+    MetadataStore,
+}
+
+impl Dependency {
+    /// As people see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::EventStore => "event_store",
+            Self::MetadataStore => "metadata_store",
         }
     }
 }
@@ -69,4 +102,23 @@ pub struct ServerConfig {
     pub base_path: String,
     /// Most time between SIGTERM and exit.
     pub shutdown_budget: Duration,
+    /// Time between two runs of retention; above 0.
+    pub retention_interval: Duration,
+}
+
+impl ServerConfig {
+    /// Whether this process has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Whether this process cannot do what its roles say without a dependency.
+    pub fn needs(&self, dependency: Dependency) -> bool {
+        self.roles.iter().any(|role| role.needs().contains(&dependency))
+    }
+
+    /// Whether this process answers reading requests over HTTP.
+    pub fn reads(&self) -> bool {
+        self.has(Role::Api) || self.has(Role::Dashboard)
+    }
 }

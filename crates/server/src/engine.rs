@@ -10,16 +10,17 @@ use std::sync::{
 use ingest::Enricher;
 use metrics::{counter, gauge};
 use model::{Clock, LedgerTotals, Project};
-use queue::{EventQueue, QueueStatus};
+use queue::{EventQueue, QueueError, QueueStatus};
 use store::{Directory, EventStore, MetaStore};
 
 use crate::{
-    admin::types::{DependencyStatus, ProjectReport, QueueReport, StatusReport},
-    config::ServerConfig,
+    admin::types::{DependencyStatus, ProjectReport, QueueReport, SchedulerReport, StatusReport},
+    config::{Dependency, Role, ServerConfig},
     http::body::BodyMemory,
     ledger::{Ledger, ProjectLedger},
     limit::RateLimiter,
     metrics::Metrics,
+    scheduler::{self, Lead},
     worker::Turn,
 };
 
@@ -57,6 +58,8 @@ pub struct Engine {
     pub worker_turn: tokio::sync::Mutex<Turn>,
     /// Held while dead letters are retried or discarded, so that none is retried twice.
     pub dead_letters: tokio::sync::Mutex<()>,
+    /// Whether this process is the one scheduler.
+    pub lead: Lead,
     /// Events were deleted whose space has not been given back yet.
     pub reclaim_owed: AtomicBool,
     backends: Backends,
@@ -94,7 +97,11 @@ impl Engine {
             applied::acknowledge(&*backends.queue.0, applied).await?;
         }
         let entries = backends.store.0.ledger().await?;
-        let status = backends.queue.0.status().await?;
+        let status = match backends.queue.0.status().await {
+            // A queue that others keep may be away for a while; what it holds is told by it, when it is back, and by no ledger here.
+            Err(QueueError::Unavailable(_)) if backends.queue.0.is_shared() => QueueStatus::default(),
+            told => told?,
+        };
         let directory = Directory::default();
         directory.refresh(&*backends.meta.0).await?;
         Ok(Arc::new(Self {
@@ -106,6 +113,7 @@ impl Engine {
             consumers: AtomicU64::new(0),
             worker_turn: tokio::sync::Mutex::default(),
             dead_letters: tokio::sync::Mutex::default(),
+            lead: Lead::default(),
             reclaim_owed: AtomicBool::new(false),
             backends,
             draining: AtomicBool::new(false),
@@ -149,17 +157,40 @@ impl Engine {
 
     /// Asks each dependency.
     pub async fn dependencies(&self) -> Vec<DependencyStatus> {
-        let queue = probe("queue", self.backends.queue.1, async {
+        let queue = self.probe(Dependency::Queue, self.backends.queue.1, async {
             self.queue().check().await.map_err(|error| error.to_string())
         });
-        let store = probe("event_store", self.backends.store.1, async {
+        let store = self.probe(Dependency::EventStore, self.backends.store.1, async {
             self.store().check().await.map_err(|error| error.to_string())
         });
-        let meta = probe("metadata_store", self.backends.meta.1, async {
+        let meta = self.probe(Dependency::MetadataStore, self.backends.meta.1, async {
             self.meta().version().await.map(drop).map_err(|error| error.to_string())
         });
         let (queue, store, meta) = tokio::join!(queue, store, meta);
         vec![queue, store, meta]
+    }
+
+    async fn probe(
+        &self,
+        dependency: Dependency,
+        kind: &str,
+        check: impl Future<Output = Result<(), String>>,
+    ) -> DependencyStatus {
+        /// A dependency that is slower than this is not ready, whatever it says later.
+        const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
+        let started = tokio::time::Instant::now();
+        let outcome = match tokio::time::timeout(LIMIT, check).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+        };
+        DependencyStatus {
+            name: dependency.name().to_owned(),
+            kind: kind.to_owned(),
+            ready: outcome.is_ok(),
+            required: self.config.needs(dependency),
+            latency_ms: started.elapsed().as_secs_f64() * 1_000.0,
+            error: outcome.err(),
+        }
     }
 
     /// Whether traffic is welcome.
@@ -171,8 +202,8 @@ impl Engine {
     pub async fn status(&self) -> Result<StatusReport, StartError> {
         let now = self.clock().now();
         let dependencies = self.dependencies().await;
-        let queue = self.queue().status().await?;
-        // A store that is away is told under `dependencies`; the rest of the report is wanted all the more.
+        // What is away is told under `dependencies`; the rest of the report is wanted all the more.
+        let queue = self.queue().status().await.unwrap_or_default();
         let store = self.store().status(now).await.unwrap_or_default();
         let of_all = self.ledger_of_all(&queue).await;
         let ledger = of_all.as_ref().unwrap_or(&self.ledger);
@@ -187,8 +218,10 @@ impl Engine {
             .collect();
         projects.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(StatusReport {
-            ready: dependencies.iter().all(|dependency| dependency.ready),
+            ready: dependencies.iter().all(DependencyStatus::is_good),
+            roles: self.config.roles.iter().map(|role| role.name().to_owned()).collect(),
             dependencies,
+            scheduler: self.scheduler().await,
             queue: QueueReport {
                 waiting: queue.waiting,
                 pending: queue.delivered,
@@ -204,6 +237,17 @@ impl Engine {
             store_bytes: store.bytes,
             projects,
             generated_at: now,
+        })
+    }
+
+    /// Who is the one scheduler; `None`: nobody, or the store does not tell.
+    async fn scheduler(&self) -> Option<SchedulerReport> {
+        let lease = self.meta().lease(scheduler::LEASE_NAME).await.ok()??;
+        Some(SchedulerReport {
+            is_this_process: lease.holder == self.lead.name(),
+            holder: lease.holder,
+            term: lease.term,
+            expires_in_seconds: lease.expires_in.as_secs_f64(),
         })
     }
 
@@ -254,25 +298,11 @@ impl Engine {
                 gauge!("simple_analytics_ledger_discrepancy_events").set(discrepancy);
             }
         }
+        if self.config.has(Role::Scheduler) {
+            gauge!("simple_analytics_scheduler_active").set(if self.lead.term().is_some() { 1.0 } else { 0.0 });
+        }
         gauge!("simple_analytics_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         self.metrics.render()
-    }
-}
-
-async fn probe(name: &str, kind: &str, check: impl Future<Output = Result<(), String>>) -> DependencyStatus {
-    /// A dependency that is slower than this is not ready, whatever it says later.
-    const LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
-    let started = tokio::time::Instant::now();
-    let outcome = match tokio::time::timeout(LIMIT, check).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
-    };
-    DependencyStatus {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        ready: outcome.is_ok(),
-        latency_ms: started.elapsed().as_secs_f64() * 1_000.0,
-        error: outcome.err(),
     }
 }
 

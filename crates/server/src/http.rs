@@ -27,7 +27,11 @@ use hyper::body::Incoming;
 
 pub use self::{client::Peer, serve::serve};
 use self::{error::ApiError, serve::Answer};
-use crate::{config::Role, engine::Engine, metrics::Endpoint};
+use crate::{
+    config::{Role, ServerConfig},
+    engine::Engine,
+    metrics::Endpoint,
+};
 
 /// What a process serves.
 #[derive(Clone)]
@@ -43,7 +47,7 @@ impl Site {
     pub fn new(engine: Arc<Engine>) -> Self {
         let config = &engine.config;
         Self {
-            takes_events_directly: config.roles.contains(&Role::Api) && config.allowed_hosts.is_empty(),
+            takes_events_directly: config.has(Role::Api) && config.allowed_hosts.is_empty(),
             router: router(Arc::clone(&engine)),
             engine,
         }
@@ -83,20 +87,26 @@ const BATCH_PATH: &str = "/api/events/batch";
 /// Every route of the roles that this process has.
 fn router(engine: Arc<Engine>) -> Router {
     let mut router = Router::new();
-    if engine.config.roles.contains(&Role::Api) {
-        for (path, handler) in api_routes() {
+    if engine.config.has(Role::Api) {
+        for (path, handler) in ingestion_routes() {
             router = both_forms(router, path, handler);
         }
+    }
+    if engine.config.reads() {
+        for (path, handler) in reading_routes() {
+            router = both_forms(router, path, handler);
+        }
+        router = router.merge(openapi::router());
     }
     for (path, handler) in operating_routes() {
         router = both_forms(router, path, handler);
     }
-    router = router.merge(openapi::router());
     if !engine.config.base_path.is_empty() {
         router = Router::new().nest(&engine.config.base_path, router);
     }
+    let missing = missing(&engine.config);
     let mut router = router
-        .fallback(async || ApiError::not_found("There is nothing at this path; /api/docs lists what there is."))
+        .fallback(async move || ApiError::not_found(missing))
         .method_not_allowed_fallback(async || {
             ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -113,10 +123,31 @@ fn router(engine: Arc<Engine>) -> Router {
 
 type Route = (&'static str, MethodRouter<Arc<Engine>>);
 
-fn api_routes() -> Vec<Route> {
+/// What a path that is not there is told.
+fn missing(config: &ServerConfig) -> String {
+    let roles: Vec<&str> = config.roles.iter().map(|role| role.name()).collect();
+    match (config.has(Role::Api), config.reads()) {
+        (true, _) => "There is nothing at this path; /api/docs lists what there is.".to_owned(),
+        (false, true) => format!(
+            "There is nothing at this path on a server with the roles {}, which takes no events: send them to one with the role api.",
+            roles.join(", ")
+        ),
+        (false, false) => format!(
+            "There is nothing at this path on a server with the roles {}: /health/ready and /metrics are all it has.",
+            roles.join(", ")
+        ),
+    }
+}
+
+fn ingestion_routes() -> Vec<Route> {
     vec![
         (INGEST_PATH, post(ingest::ingest_event).options(ingest::ingest_event)),
         (BATCH_PATH, post(ingest::ingest_batch).options(ingest::ingest_batch)),
+    ]
+}
+
+fn reading_routes() -> Vec<Route> {
+    vec![
         ("/api/events/query", get(reading::events).options(reading::preflight)),
         (
             "/api/events/aggregations/daily",
@@ -156,8 +187,13 @@ fn both_forms(router: Router<Arc<Engine>>, path: &str, handler: MethodRouter<Arc
     router.route(path, handler.clone()).route(&format!("{path}/"), handler)
 }
 
-/// 400 for a host name that the server does not answer to (`ALLOWED_HOSTS`).
+/// 400 for a host name that the server does not answer to (`ALLOWED_HOSTS`). Who looks after the server (a proxy, a monitor) asks by its address.
 async fn check_host(State(engine): State<Arc<Engine>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().trim_end_matches('/');
+    let path = path.strip_prefix(engine.config.base_path.as_str());
+    if path.is_some_and(|path| operating_routes().iter().any(|(operating, _)| *operating == path)) {
+        return next.run(request).await;
+    }
     let allowed = &engine.config.allowed_hosts;
     let host = client::header_text(request.headers(), &header::HOST).unwrap_or_default();
     // Without the port; an IPv6 address keeps its brackets.

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod limit;
 pub mod metrics;
 pub mod run;
+pub mod scheduler;
 mod to_the_end;
 pub mod worker;
 

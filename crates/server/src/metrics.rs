@@ -53,6 +53,8 @@ pub struct Metrics {
     pub store_retries: Counter,
     /// Age of the oldest waiting event.
     pub oldest_waiting_seconds: Gauge,
+    /// Runs of retention that this process began as the one scheduler.
+    pub retention_runs: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -81,6 +83,7 @@ impl Metrics {
             tracing::warn!("another metrics recorder is installed: /metrics stays empty");
         }
         describe();
+        describe_scheduler();
         Self {
             prometheus,
             request_seconds: Endpoint::ALL
@@ -92,6 +95,7 @@ impl Metrics {
             lag_seconds: histogram!("simple_analytics_event_lag_seconds"),
             store_retries: counter!("simple_analytics_store_retries_total"),
             oldest_waiting_seconds: gauge!("simple_analytics_queue_oldest_waiting_seconds"),
+            retention_runs: counter!("simple_analytics_retention_runs_total"),
         }
     }
 
@@ -187,4 +191,15 @@ fn describe() {
         "The ledger's waiting events less the queue's: 0 whenever nothing is in motion."
     );
     describe_gauge!("simple_analytics_build_info", "1, with the version as label.");
+}
+
+fn describe_scheduler() {
+    describe_gauge!(
+        "simple_analytics_scheduler_active",
+        "1 while this process is the one scheduler, 0 while it stands by."
+    );
+    describe_counter!(
+        "simple_analytics_retention_runs_total",
+        "Runs of retention that this process began as the one scheduler."
+    );
 }

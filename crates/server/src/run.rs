@@ -1,6 +1,7 @@
 //! A process from start to stop: named components, one token to stop them, a budget to drain.
 
 use std::{
+    fs::{File, TryLockError},
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -21,7 +22,7 @@ use crate::{
     admin, background,
     config::Role,
     engine::{Engine, StartError},
-    http,
+    http, scheduler,
     worker::Worker,
 };
 
@@ -40,6 +41,8 @@ pub struct Running {
     components: JoinSet<&'static str>,
     worker: JoinSet<()>,
     admin_socket: PathBuf,
+    /// Held as long as the socket is this process's.
+    _socket_lock: File,
     /// Where HTTP is served; `None` for a process without HTTP.
     pub address: Option<std::net::SocketAddr>,
 }
@@ -56,6 +59,12 @@ pub enum Mode {
 /// Starts what `mode` and the roles say. When it has returned, requests are answered.
 pub async fn start(engine: Arc<Engine>, mode: Mode) -> Result<Running, StartError> {
     let config = &engine.config;
+    let listen_admin = |cause| StartError::Listen {
+        address: config.admin_socket.display().to_string(),
+        cause,
+    };
+    let socket_lock = lock_admin(&config.admin_socket).map_err(listen_admin)?;
+    let admin_socket = bind_admin(&config.admin_socket).map_err(listen_admin)?;
     let mut running = Running {
         stop: CancellationToken::new(),
         drain: CancellationToken::new(),
@@ -63,13 +72,10 @@ pub async fn start(engine: Arc<Engine>, mode: Mode) -> Result<Running, StartErro
         components: JoinSet::new(),
         worker: JoinSet::new(),
         admin_socket: config.admin_socket.clone(),
+        _socket_lock: socket_lock,
         address: None,
         engine: Arc::clone(&engine),
     };
-    let admin_socket = bind_admin(&config.admin_socket).map_err(|cause| StartError::Listen {
-        address: config.admin_socket.display().to_string(),
-        cause,
-    })?;
     if mode == Mode::Serve {
         let listen = |cause| StartError::Listen {
             address: config.listen.to_string(),
@@ -88,13 +94,10 @@ pub async fn start(engine: Arc<Engine>, mode: Mode) -> Result<Running, StartErro
             "metrics",
             background::keep_metrics(Arc::clone(&engine), running.stop.clone()),
         );
-        if config.roles.contains(&Role::Scheduler) {
-            running.spawn(
-                "retention",
-                background::apply_retention(Arc::clone(&engine), running.stop.clone()),
-            );
+        if config.has(Role::Scheduler) {
+            running.spawn("scheduler", scheduler::run(Arc::clone(&engine), running.stop.clone()));
         }
-        if config.roles.contains(&Role::Worker) {
+        if config.has(Role::Worker) {
             let worker = Worker::new(Arc::clone(&engine), limits::STORE_BATCH_EVENTS_MAX);
             running
                 .worker
@@ -183,7 +186,20 @@ fn store_is_busy() -> StoreError {
     StoreError::Unavailable("it is still busy".to_owned())
 }
 
-/// Binds the admin socket for the owner alone. The caller holds the data directory's lock, so a socket that exists is a dead one.
+/// Takes the data directory for this process, whatever its roles: those without a queue or store in it have no other lock.
+fn lock_admin(socket: &Path) -> io::Result<File> {
+    let file = File::create(socket.with_extension("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process works in this data directory; give each a DATA_DIR of its own",
+        )),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Binds the admin socket for the owner alone. The caller holds the lock, so a socket that exists is a dead one.
 fn bind_admin(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

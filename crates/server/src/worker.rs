@@ -168,6 +168,7 @@ impl Worker {
     /// Works until `stop`, then until the queue is empty or `abort`. Failures are logged and tried again.
     pub async fn run(mut self, stop: CancellationToken, abort: CancellationToken) {
         self.engine.consumers.fetch_add(1, Ordering::Relaxed);
+        let mut is_away = false;
         loop {
             let stopping = stop.is_cancelled();
             match self
@@ -175,13 +176,18 @@ impl Worker {
                 .await
             {
                 Ok(0) if stopping => break,
-                Ok(_) => {}
+                Ok(_) => is_away = false,
                 Err(error) if abort.is_cancelled() => {
                     tracing::warn!(%error, "stopped before the queue was empty; its events are stored at the next start");
                     break;
                 }
+                // A queue that others keep is looked after by itself, and a stop need not wait for it.
+                Err(WorkerError::Queue(QueueError::Unavailable(_))) if stopping => break,
                 Err(error) => {
-                    tracing::error!(%error, "the worker could not read the queue");
+                    // Once: it is tried again and again.
+                    if !std::mem::replace(&mut is_away, true) {
+                        tracing::error!(%error, "the worker could not read the queue; tried again until it can");
+                    }
                     tokio::time::sleep(RETRY_WAIT_FIRST).await;
                 }
             }

@@ -15,5 +15,5 @@ pub use event_store::{
     AppendBatch, AppendItem, AppendOutcome, AppendReport, Checkpoint, EventStore, ProjectStatus, Reclaimed, StoreError,
     StoreStatus,
 };
-pub use meta_store::{MetaError, MetaStore};
+pub use meta_store::{Lease, MetaError, MetaStore};
 pub use statement::{Parameters, Rows, Statement, Value};

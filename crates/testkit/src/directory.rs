@@ -1,10 +1,10 @@
 //! A directory of projects without a store behind it: the way to a scope in tests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{Person, PersonId, Project, ProjectChanges, ProjectId, Source, SourceChanges, SourceId, Timestamp};
-use store::{Directory, MetaError, MetaStore, ProjectScope};
+use store::{Directory, Lease, MetaError, MetaStore, ProjectScope};
 
 /// The directory that these projects and sources make.
 pub async fn directory(projects: Vec<Project>, sources: Vec<Source>) -> Arc<Directory> {
@@ -53,6 +53,9 @@ impl MetaStore for Fixed {
     async fn create_project(&self, _: &Project) -> Result<(), MetaError> {
         read_only()
     }
+    async fn create_first(&self, _: &Project, _: &Person) -> Result<bool, MetaError> {
+        read_only()
+    }
     async fn update_project(&self, _: ProjectId, _: &ProjectChanges, _: Timestamp) -> Result<Project, MetaError> {
         read_only()
     }
@@ -78,6 +81,15 @@ impl MetaStore for Fixed {
         read_only()
     }
     async fn delete_person(&self, _: PersonId) -> Result<(), MetaError> {
+        read_only()
+    }
+    async fn take_lease(&self, _: &str, _: &str, _: Duration) -> Result<Lease, MetaError> {
+        read_only()
+    }
+    async fn lease(&self, _: &str) -> Result<Option<Lease>, MetaError> {
+        Ok(None)
+    }
+    async fn end_lease(&self, _: &str, _: &str) -> Result<(), MetaError> {
         read_only()
     }
     async fn close(&self) {}

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use server::admin::types::{DependencyStatus, ProjectReport, QueueReport, StatusReport};
+use server::admin::types::{DependencyStatus, ProjectReport, QueueReport, SchedulerReport, StatusReport};
 
 use super::Context;
 use crate::{
@@ -16,10 +16,12 @@ const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Arguments of `event_status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with 1 when something does not answer. Examples:\n  \
+#[command(
+    after_help = "Ends with 1 when something does not answer that the roles of the server need. Examples:\n  \
     simple-analytics event_status --detailed\n  \
     simple-analytics event_status --watch\n  \
-    simple-analytics event_status --json | jq .queue.waiting")]
+    simple-analytics event_status --json | jq .queue.waiting"
+)]
 pub struct Args {
     /// Also where every project's events ended
     #[arg(long)]
@@ -69,15 +71,20 @@ fn text(report: &StatusReport, detailed: bool, output: Output) -> String {
     } else {
         output.bad("not ready")
     };
-    let mut text = format!("{state}  {}\n\n", output.faint(&report.generated_at.to_string()));
+    let mut text = format!(
+        "{state}  {}  {}\n\n",
+        report.roles.join(", "),
+        output.faint(&report.generated_at.to_string())
+    );
     text.push_str(&dependencies(&report.dependencies, output));
     text.push('\n');
     text.push_str(&queue(&report.queue));
     text.push_str(&format!(
-        "Store   {} events, {}\n\n",
+        "Store   {} events, {}\n",
         grouped(report.events_stored),
         size(report.store_bytes)
     ));
+    text.push_str(&scheduler(report.scheduler.as_ref()));
     text.push_str(&projects(&report.projects, output));
     if detailed {
         text.push('\n');
@@ -92,7 +99,8 @@ fn dependencies(dependencies: &[DependencyStatus], output: Output) -> String {
         .map(|dependency| {
             let state = match &dependency.error {
                 None => output.good("ok"),
-                Some(error) => output.bad(error),
+                Some(error) if dependency.required => output.bad(error),
+                Some(error) => format!("{} (this server does without)", output.bad(error)),
             };
             vec![
                 dependency.name.replace('_', " "),
@@ -129,6 +137,24 @@ fn queue(queue: &QueueReport) -> String {
         size(queue.bytes),
         note.unwrap_or_default()
     )
+}
+
+fn scheduler(scheduler: Option<&SchedulerReport>) -> String {
+    match scheduler {
+        None => "Scheduler  nobody does what is due: no server with this role runs\n\n".to_owned(),
+        Some(scheduler) => {
+            let here = if scheduler.is_this_process {
+                " (this server)"
+            } else {
+                ""
+            };
+            format!(
+                "Scheduler  {}{here}, term {}\n\n",
+                scheduler.holder,
+                grouped(scheduler.term)
+            )
+        }
+    }
 }
 
 fn projects(projects: &[ProjectReport], output: Output) -> String {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, bail};
 use model::{Person, PersonId, Project};
 use serde_json::json;
-use server::Engine;
+use server::{Engine, Role};
 use store::{MetaError, MetaStore};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,7 +28,8 @@ const FIRST_PERSON: &str = "admin@localhost";
 #[command(after_help = "Examples:\n  \
     simple-analytics serve\n  \
     simple-analytics serve --listen 0.0.0.0:8000 --data-dir /var/lib/simple-analytics\n  \
-    simple-analytics serve --roles api,worker")]
+    simple-analytics serve --roles api\n\n\
+    Processes with other roles share the work over DATABASE_URL and REDIS_URL (docs/decisions/roles.md).")]
 pub struct Args {
     #[command(flatten)]
     pub server: ServerFlags,
@@ -36,14 +37,21 @@ pub struct Args {
 
 /// Runs the server until it is told to stop.
 pub async fn run(_args: Args, context: &Context) -> anyhow::Result<ExitCode> {
-    let meta = wiring::open_meta_store(&context.settings).await?;
-    let engine = wiring::load_engine(&context.settings, Arc::clone(&meta)).await?;
+    let settings = &context.settings;
+    settings.check_roles()?;
+    let has = |role| settings.roles.contains(&role);
+    if has(Role::Api) && !has(Role::Worker) && settings.redis_url.is_none() {
+        tracing::warn!(
+            "nobody stores the events that this server takes, until `process_events` is run beside it: it has no worker, and no REDIS_URL"
+        );
+    }
+    let meta = wiring::open_meta_store(settings).await?;
+    let engine = wiring::load_engine(settings, EngineMode::Serve, Arc::clone(&meta)).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = server::start(Arc::clone(&engine), EngineMode::Serve).await?;
     let address = running.address.context("the server has no address")?;
-    // Only now: the engine holds the data directory's locks, so no second server can be at its first start too, and one that cannot
-    // listen has made no password that nobody learns.
+    // Only now: a server that cannot listen has made no password that nobody learns.
     if let Err(error) = introduce(&engine, &*meta, context, address).await {
         running.stop().await;
         return Err(error);
@@ -96,11 +104,6 @@ struct FirstStart {
 }
 
 impl FirstStart {
-    async fn make(&self, meta: &dyn MetaStore) -> Result<(), MetaError> {
-        meta.create_person(&self.person).await?;
-        meta.create_project(&self.project).await
-    }
-
     /// The next start is a first one again.
     async fn undo(&self, meta: &dyn MetaStore) {
         for undone in [
@@ -118,8 +121,9 @@ impl FirstStart {
     }
 }
 
-/// Makes a project and an administrator where there is neither.
+/// Makes a project and an administrator where there is neither. Of several processes that start at once one does.
 async fn first_start(meta: &dyn MetaStore, context: &Context) -> anyhow::Result<Option<FirstStart>> {
+    // A look before: hashing a password takes a moment and 19 MB.
     if !meta.projects().await?.is_empty() || !meta.people().await?.is_empty() {
         return Ok(None);
     }
@@ -137,11 +141,8 @@ async fn first_start(meta: &dyn MetaStore, context: &Context) -> anyhow::Result<
         person,
         password,
     };
-    if let Err(error) = first.make(meta).await {
-        first.undo(meta).await;
-        return Err(error.into());
-    }
-    Ok(Some(first))
+    let made = meta.create_first(&first.project, &first.person).await?;
+    Ok(made.then_some(first))
 }
 
 fn announce(
@@ -161,37 +162,47 @@ fn announce(
         })),
     });
     output.answer(&document, || {
-        let mut text = format!(
-            "{}\n\n  API       {url}/api/docs\n  Health    {url}/health/ready\n  Data      {}\n",
-            output.strong("Simple Analytics is ready."),
+        let has = |role| settings.roles.contains(&role);
+        let mut text = format!("{}\n\n", output.strong("Simple Analytics is ready."));
+        if has(Role::Api) || has(Role::Dashboard) {
+            text.push_str(&format!("  API       {url}/api/docs\n"));
+        }
+        text.push_str(&format!(
+            "  Health    {url}/health/ready\n  Data      {}\n",
             settings.data_dir.display()
-        );
+        ));
         match first {
-            Some(first) => text.push_str(&welcome(output, &url, first)),
+            Some(first) => text.push_str(&welcome(output, has(Role::Api).then_some(&*url), first)),
             None => text.push_str("\nProjects and keys: simple-analytics project list\n"),
         }
         text
     })
 }
 
-fn welcome(output: Output, url: &str, first: &FirstStart) -> String {
+/// What was made; with lines to try where this server takes events, at `url`.
+fn welcome(output: Output, url: Option<&str>, first: &FirstStart) -> String {
     let FirstStart { project, password, .. } = first;
     let (public, private) = (project.public_api_key.expose(), project.private_api_key.expose());
-    format!(
+    let made = format!(
         "\nThis is the first start: a project and an administrator were made.\n\n  \
          Project       {name}  {id}\n  \
          Public key    {public}  {sends}\n  \
          Private key   {private}  {reads}\n  \
-         Administrator {FIRST_PERSON}  password {password}  {once}\n\n\
-         Send an event, then read it back:\n\n  \
-         curl -X POST {url}/api/events/ingest/ -H 'Authorization: Bearer {public}' -d '{{\"event_name\":\"hello\"}}' -H 'Content-Type: application/json'\n  \
-         curl {url}/api/events/query/ -H 'Authorization: Bearer {private}'\n",
+         Administrator {FIRST_PERSON}  password {password}  {once}\n\n",
         name = project.name,
         id = project.id,
         password = password.text,
         sends = output.faint("sends events; safe in a page"),
         reads = output.faint("reads; keep it on a server"),
         once = output.faint("shown only now"),
+    );
+    let Some(url) = url else {
+        return format!("{made}Events go to a server with the role api.\n");
+    };
+    format!(
+        "{made}Send an event, then read it back:\n\n  \
+         curl -X POST {url}/api/events/ingest/ -H 'Authorization: Bearer {public}' -d '{{\"event_name\":\"hello\"}}' -H 'Content-Type: application/json'\n  \
+         curl {url}/api/events/query/ -H 'Authorization: Bearer {private}'\n",
     )
 }
 

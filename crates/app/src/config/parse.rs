@@ -41,6 +41,14 @@ pub fn whole(text: &str) -> Result<u32, String> {
         .map_err(|_| format!("must be a whole number from 0 to {}", u32::MAX))
 }
 
+/// A whole number, 0 not allowed.
+pub fn positive(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("must be a whole number from 1 to {}", u32::MAX)),
+    }
+}
+
 /// Bytes: `1048576`, `512MB`, `8GiB`, `1.5 GiB`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 9] = [

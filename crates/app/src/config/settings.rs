@@ -41,6 +41,8 @@ pub struct Settings {
     pub store_memory_bytes_max: u64,
     /// Most time between SIGTERM and exit.
     pub shutdown_budget: Duration,
+    /// Time between two runs of retention.
+    pub retention_interval: Duration,
     /// Where the user-agent rules and the country table are; `None` = where the build put them.
     pub runtime_dir: Option<PathBuf>,
     /// Says more in the log.
@@ -112,6 +114,11 @@ impl Settings {
             redis_queue_bytes_max: reader.value("redis_queue_bytes_max", 0, parse::bytes),
             store_memory_bytes_max: reader.value("store_memory_bytes_max", 0, parse::bytes),
             shutdown_budget: Duration::from_secs(u64::from(reader.value("shutdown_budget_seconds", 0, parse::whole))),
+            retention_interval: Duration::from_secs(u64::from(reader.value(
+                "retention_interval_seconds",
+                1,
+                parse::positive,
+            ))),
             runtime_dir: reader.text("runtime_dir").map(PathBuf::from),
             debug: reader.value("debug", false, parse::truth),
             log_format: reader.value("log_format", LogFormat::Text, str::parse),
@@ -155,6 +162,30 @@ impl Settings {
         }
     }
 
+    /// Fails when the roles of a server process cannot be had with its stores and its queue: what is embedded belongs to one process.
+    pub fn check_roles(&self) -> Result<(), ConfigError> {
+        let has = |role| self.roles.contains(&role);
+        let stores_are_shared = self.database_url.is_some();
+        let queue_is_shared = self.redis_url.is_some();
+        let missing = match () {
+            () if !stores_are_shared && !has(Role::Api) => {
+                "has no events to work on: the embedded stores belong to the one process that takes events. Set DATABASE_URL"
+            }
+            () if !stores_are_shared && queue_is_shared && !has(Role::Worker) => {
+                "would see no event: the worker of another process would keep them in embedded stores of its own. Set DATABASE_URL"
+            }
+            () if !queue_is_shared && has(Role::Worker) && !has(Role::Api) => {
+                "would get no event: the embedded queue belongs to the one process that takes events. Set REDIS_URL"
+            }
+            () => return Ok(()),
+        };
+        let roles = self.resolved.iter().find(|resolved| resolved.spec.key == "roles");
+        let roles = roles.map(Resolved::to_string).unwrap_or_default();
+        Err(ConfigError(vec![format!(
+            "{roles}: a server with these roles {missing} for it and for its siblings, or let one process have all roles (unset ROLES)"
+        )]))
+    }
+
     /// The Unix socket on which a server answers commands.
     pub fn admin_socket(&self) -> PathBuf {
         self.data_dir.join("admin.sock")
@@ -172,6 +203,7 @@ impl Settings {
             cors_allowed_origins: self.cors_allowed_origins.clone(),
             base_path: self.base_path.clone(),
             shutdown_budget: self.shutdown_budget,
+            retention_interval: self.retention_interval,
         }
     }
 }

@@ -64,6 +64,8 @@ pub const SPECS: &[Spec] = &[
     open("queue_bytes_max", "QUEUE_BYTES_MAX", "8GiB"),
     open("store_memory_bytes_max", "STORE_MEMORY_BYTES_MAX", "96MiB"),
     open("shutdown_budget_seconds", "SHUTDOWN_BUDGET_SECONDS", "20"),
+    // model::limits::RETENTION_INTERVAL_DEFAULT.
+    open("retention_interval_seconds", "RETENTION_INTERVAL_SECONDS", "3600"),
     open("runtime_dir", "RUNTIME_DIR", ""),
     open("debug", "DEBUG", "false"),
     open("log_format", "LOG_FORMAT", "text"),

@@ -67,6 +67,7 @@ fn defaults_are_those_of_the_limits_and_of_the_contract() {
     assert_eq!(settings.store_memory_bytes_max, limits::STORE_MEMORY_BYTES_MAX_DEFAULT);
     assert_eq!(settings.redis_queue_bytes_max, limits::REDIS_QUEUE_BYTES_MAX_DEFAULT);
     assert_eq!(settings.roles, Role::ALL);
+    assert_eq!(settings.retention_interval, limits::RETENTION_INTERVAL_DEFAULT);
     assert_eq!(settings.shutdown_budget, Duration::from_secs(20));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(settings.admin_socket(), Path::new("./data/admin.sock"));
@@ -88,6 +89,7 @@ fn every_wrong_value_is_named_at_once() {
         ("QUEUE_BYTES_MAX", "much"),
         ("STORE_MEMORY_BYTES_MAX", "1.5"),
         ("SHUTDOWN_BUDGET_SECONDS", "soon"),
+        ("RETENTION_INTERVAL_SECONDS", "0"),
     ];
     let ConfigError(problems) = settings(&wrong).unwrap_err();
     assert_eq!(problems.len(), wrong.len(), "{problems:#?}");
@@ -193,6 +195,51 @@ fn what_the_build_lacks_is_refused_without_the_password() {
         "{text}"
     );
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn roles_are_possible_where_processes_share_what_they_need() {
+    let (database, redis) = (("DATABASE_URL", "postgres://db/x"), ("REDIS_URL", "redis://cache"));
+    let embedded: &[(&str, &str)] = &[];
+    // All else is refused.
+    let possible = [
+        (
+            embedded,
+            vec!["api", "api,worker", "api,scheduler", "api,worker,scheduler,dashboard"],
+        ),
+        (&[redis], vec!["api,worker", "worker,api,scheduler"]),
+        (
+            &[database],
+            vec!["api", "scheduler", "dashboard", "api,worker", "scheduler,dashboard"],
+        ),
+        (
+            &[database, redis],
+            vec!["api", "worker", "scheduler", "dashboard", "worker,scheduler"],
+        ),
+    ];
+    let every = [
+        "api",
+        "worker",
+        "scheduler",
+        "dashboard",
+        "worker,scheduler",
+        "worker,dashboard",
+    ];
+    for (stores, roles) in possible {
+        let check = |roles: &str| {
+            let environment = [stores, &[("ROLES", roles)]].concat();
+            settings(&environment).unwrap().check_roles()
+        };
+        for roles in &roles {
+            assert_eq!(check(roles), Ok(()), "{stores:?}, {roles}");
+        }
+        for other in every.iter().filter(|other| !roles.contains(other)) {
+            let refused = check(other).is_err();
+            // Two roles that are possible each are so together.
+            let possible = other.split(',').all(|role| roles.contains(&role));
+            assert_eq!(refused, !possible, "{stores:?}, {other}");
+        }
+    }
 }
 
 #[test]

@@ -14,21 +14,29 @@ use uuid::Uuid;
 
 use crate::config::Settings;
 
-/// The queue in Redis, with `local` for the time that Redis is away.
+/// The queue in Redis, with `local` for the time that Redis is away. A process that `takes_part` reads under the name of its data directory;
+/// one that only looks has a name that nobody remembers.
 pub(super) async fn queue(
     settings: &Settings,
     url: &str,
-    local: EmbeddedQueue,
+    takes_part: bool,
+    local: Option<EmbeddedQueue>,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn EventQueue>> {
+    let consumer = match takes_part {
+        true => consumer_name(&settings.data_dir.join("redis-consumer"))?,
+        false => Uuid::new_v4().to_string(),
+    };
     let options = RedisOptions {
         prefix: settings.redis_prefix.clone(),
         bytes_max: settings.redis_queue_bytes_max,
-        ..RedisOptions::new(consumer_name(&settings.data_dir.join("redis-consumer"))?)
+        ..RedisOptions::new(consumer)
     };
     let redis = RedisQueue::open(url, options, clock).await.context("REDIS_URL")?;
-    let queue = FallbackQueue::new(redis, local).await?;
-    Ok(Arc::new(queue))
+    Ok(match local {
+        Some(local) => Arc::new(FallbackQueue::new(redis, local).await?),
+        None => Arc::new(redis),
+    })
 }
 
 /// The name under which this data directory's process reads. Its own for ever: the store's checkpoint goes by it.

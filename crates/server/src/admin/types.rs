@@ -8,10 +8,16 @@ use serde::{Deserialize, Serialize};
 /// `GET /status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusReport {
-    /// `true` when every dependency answers.
+    /// `true` when every dependency answers that the roles of this process need.
     pub ready: bool,
+    /// What the process that tells this does.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// Each dependency: `queue`, `event_store`, `metadata_store`.
     pub dependencies: Vec<DependencyStatus>,
+    /// Who does what is due, of all processes; `None` when nobody does.
+    #[serde(default)]
+    pub scheduler: Option<SchedulerReport>,
     /// The queue.
     pub queue: QueueReport,
     /// Rows in the store now.
@@ -33,10 +39,33 @@ pub struct DependencyStatus {
     pub kind: String,
     /// Whether it answers.
     pub ready: bool,
+    /// Whether the roles of this process need it.
+    #[serde(default)]
+    pub required: bool,
     /// How long its check took.
     pub latency_ms: f64,
     /// What is wrong, without internals; `None` when ready.
     pub error: Option<String>,
+}
+
+impl DependencyStatus {
+    /// Whether this process can do without it, or has it.
+    pub fn is_good(&self) -> bool {
+        self.ready || !self.required
+    }
+}
+
+/// The one scheduler.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SchedulerReport {
+    /// Name of its process.
+    pub holder: String,
+    /// Whether that is the process that tells this.
+    pub is_this_process: bool,
+    /// How often the right to be the scheduler has begun anew, this time included.
+    pub term: u64,
+    /// When another may take over unless the right is renewed.
+    pub expires_in_seconds: f64,
 }
 
 /// The queue's state.

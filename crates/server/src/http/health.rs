@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::engine::Engine;
+use crate::{admin::types::DependencyStatus, engine::Engine};
 
 /// The process runs.
 #[derive(Serialize, ToSchema)]
@@ -42,6 +42,8 @@ pub struct Dependency {
     kind: String,
     /// Whether it answers.
     ready: bool,
+    /// Whether this process is not ready without it.
+    required: bool,
     /// How long its check took.
     #[schema(example = 0.4)]
     latency_ms: f64,
@@ -53,13 +55,13 @@ pub async fn live() -> Json<Live> {
     Json(Live { status: "live" })
 }
 
-/// Whether traffic is welcome: every dependency with its state and latency.
+/// Whether traffic is welcome: every dependency with its state and latency. Those that the roles of this server do not need may be away.
 #[utoipa::path(get, path = "/health/ready", tag = "Operating", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
     let dependencies = engine.dependencies().await;
     let status = match () {
         () if engine.is_draining() => "draining",
-        () if dependencies.iter().all(|dependency| dependency.ready) => "ready",
+        () if dependencies.iter().all(DependencyStatus::is_good) => "ready",
         () => "not_ready",
     };
     for dependency in dependencies.iter().filter(|dependency| !dependency.ready) {
@@ -76,6 +78,7 @@ pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
             name: it.name,
             kind: it.kind,
             ready: it.ready,
+            required: it.required,
             latency_ms: it.latency_ms,
         })
         .collect();

@@ -148,6 +148,7 @@ async fn start(directory: &Path, store: &Arc<Store>) -> Arc<Engine> {
         cors_allowed_origins: Vec::new(),
         base_path: String::new(),
         shutdown_budget: Duration::ZERO,
+        retention_interval: limits::RETENTION_INTERVAL_DEFAULT,
     };
     Engine::load(config, backends).await.unwrap()
 }

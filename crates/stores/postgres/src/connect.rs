@@ -17,9 +17,10 @@ use sqlx::{
 use crate::failure::sentence;
 
 /// Every migration, oldest first. Never change one that has been released: add the next, and let it only add.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "metadata", include_str!("../migrations/0001_metadata.sql")),
     (2, "events", include_str!("../migrations/0002_events.sql")),
+    (3, "leases", include_str!("../migrations/0003_leases.sql")),
 ];
 /// The oldest PostgreSQL that has all that is used, as `server_version_num` tells it.
 const SERVER_VERSION_MIN: i32 = 140_000;

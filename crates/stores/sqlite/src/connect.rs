@@ -29,11 +29,14 @@ const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(20);
 const FILE_MODE: u32 = 0o600;
 
 /// Every migration, oldest first. Never change one that has been released: add the next.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "projects, sources, people",
-    include_str!("../migrations/0001_projects_sources_people.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "projects, sources, people",
+        include_str!("../migrations/0001_projects_sources_people.sql"),
+    ),
+    (2, "leases", include_str!("../migrations/0002_leases.sql")),
+];
 
 /// Opens the file, makes it when it is missing, and applies the migrations that it lacks.
 pub(crate) async fn open(path: &Path) -> Result<SqlitePool, MetaError> {

@@ -1,4 +1,4 @@
-//! The embedded metadata store: projects, sources and people in SQLite.
+//! The embedded metadata store: projects, sources, people and leases in SQLite.
 //!
 //! What must stay true:
 //! - Several processes use the file at once (commands beside a live server): every write is one `BEGIN IMMEDIATE`
@@ -9,21 +9,22 @@
 
 mod connect;
 mod error;
+mod leases;
 mod people;
 mod projects;
 mod row;
 mod sources;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use model::{Person, PersonId, Project, ProjectChanges, ProjectId, Source, SourceChanges, SourceId, Timestamp};
-use sqlx::{Sqlite, SqlitePool, Transaction};
-use store::{MetaError, MetaStore};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use store::{Lease, MetaError, MetaStore};
 
 use crate::error::unavailable;
 
-/// Projects, sources and people in one SQLite file. Cheap to share: calls run side by side.
+/// Projects, sources, people and leases in one SQLite file. Cheap to share: calls run side by side.
 #[derive(Debug)]
 pub struct SqliteMetaStore {
     pool: SqlitePool,
@@ -42,6 +43,13 @@ impl SqliteMetaStore {
     async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, MetaError> {
         self.pool.begin_with("begin immediate").await.map_err(unavailable)
     }
+}
+
+/// Whether there is no project and nobody.
+async fn is_empty(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select not exists (select 1 from projects) and not exists (select 1 from people)")
+        .fetch_one(connection)
+        .await
 }
 
 #[async_trait]
@@ -64,7 +72,20 @@ impl MetaStore for SqliteMetaStore {
     }
 
     async fn create_project(&self, project: &Project) -> Result<(), MetaError> {
-        projects::create(&self.pool, project).await
+        let mut transaction = self.begin_write().await?;
+        projects::create(&mut transaction, project).await?;
+        transaction.commit().await.map_err(unavailable)
+    }
+
+    async fn create_first(&self, project: &Project, person: &Person) -> Result<bool, MetaError> {
+        let mut transaction = self.begin_write().await?;
+        if !is_empty(&mut transaction).await.map_err(unavailable)? {
+            return Ok(false);
+        }
+        people::create(&mut transaction, person).await?;
+        projects::create(&mut transaction, project).await?;
+        transaction.commit().await.map_err(unavailable)?;
+        Ok(true)
     }
 
     async fn update_project(
@@ -106,7 +127,9 @@ impl MetaStore for SqliteMetaStore {
     }
 
     async fn create_person(&self, person: &Person) -> Result<(), MetaError> {
-        people::create(&self.pool, person).await
+        let mut transaction = self.begin_write().await?;
+        people::create(&mut transaction, person).await?;
+        transaction.commit().await.map_err(unavailable)
     }
 
     async fn set_password_hash(&self, id: PersonId, password_hash: &str) -> Result<(), MetaError> {
@@ -115,6 +138,18 @@ impl MetaStore for SqliteMetaStore {
 
     async fn delete_person(&self, id: PersonId) -> Result<(), MetaError> {
         people::delete(&self.pool, id).await
+    }
+
+    async fn take_lease(&self, name: &str, holder: &str, duration: Duration) -> Result<Lease, MetaError> {
+        leases::take(&self.pool, name, holder, duration).await
+    }
+
+    async fn lease(&self, name: &str) -> Result<Option<Lease>, MetaError> {
+        leases::get(&self.pool, name).await
+    }
+
+    async fn end_lease(&self, name: &str, holder: &str) -> Result<(), MetaError> {
+        leases::end(&self.pool, name, holder).await
     }
 
     async fn close(&self) {

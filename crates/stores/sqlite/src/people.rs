@@ -1,7 +1,7 @@
 //! The table `people`.
 
 use model::{Person, PersonId};
-use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use store::MetaError;
 
 use crate::{
@@ -17,7 +17,7 @@ pub(crate) async fn list(pool: &SqlitePool) -> Result<Vec<Person>, MetaError> {
     rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(unavailable)
 }
 
-pub(crate) async fn create(pool: &SqlitePool, person: &Person) -> Result<(), MetaError> {
+pub(crate) async fn create(connection: &mut SqliteConnection, person: &Person) -> Result<(), MetaError> {
     sqlx::query(
         "insert into people (id, email, email_key, is_superuser, password_hash, created_at) \
          values ($1, $2, $3, $4, $5, $6)",
@@ -28,7 +28,7 @@ pub(crate) async fn create(pool: &SqlitePool, person: &Person) -> Result<(), Met
     .bind(person.is_superuser)
     .bind(&person.password_hash)
     .bind(person.created_at.to_string())
-    .execute(pool)
+    .execute(connection)
     .await
     .map_err(|error| {
         write_error(error, || {

@@ -34,7 +34,7 @@ pub(crate) async fn get(connection: &mut SqliteConnection, id: ProjectId) -> Res
     read(&row).map_err(unavailable)
 }
 
-pub(crate) async fn create(pool: &SqlitePool, project: &Project) -> Result<(), MetaError> {
+pub(crate) async fn create(connection: &mut SqliteConnection, project: &Project) -> Result<(), MetaError> {
     let insert = sqlx::query(
         "insert into projects (id, name, public_api_key, private_api_key, is_active, rate_limit_per_minute, \
          monthly_event_quota, retention_days, aggregation_retention_days, cors_allowed_origins, sampling_enabled, \
@@ -43,7 +43,7 @@ pub(crate) async fn create(pool: &SqlitePool, project: &Project) -> Result<(), M
     );
     bind(insert, project)
         .map_err(unavailable)?
-        .execute(pool)
+        .execute(connection)
         .await
         .map_err(|error| write_error(error, || taken(project.id)))?;
     Ok(())

@@ -4,6 +4,7 @@
 //! store; the calling crate needs `tokio` as a dependency.
 #![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
 
+mod leases;
 mod people;
 mod projects;
 mod sources;
@@ -14,7 +15,7 @@ use std::{any::Any, sync::Arc};
 use model::{Person, PersonId, PrivateKey, Project, ProjectId, PublicKey, SamplingStrategy, Source};
 use store::{MetaError, MetaStore};
 
-pub use self::{people::*, projects::*, sources::*, together::*};
+pub use self::{leases::*, people::*, projects::*, sources::*, together::*};
 use crate::build::instant;
 
 /// Two handles of one store, as two processes would hold them.
@@ -55,6 +56,12 @@ macro_rules! meta_suite {
             both_handles_update_side_by_side,
             both_handles_add_the_same_sources_side_by_side,
             a_closed_store_is_unavailable,
+            of_many_first_starts_one_makes_a_project_and_a_person,
+            a_first_start_finds_out_whatever_is_there,
+            a_lease_has_one_holder_until_it_ends,
+            a_lease_that_is_not_renewed_runs_out,
+            of_many_that_take_a_lease_at_once_one_gets_it,
+            leases_move_no_version,
         }
     };
     (@tests $open:path => $($name:ident,)*) => {

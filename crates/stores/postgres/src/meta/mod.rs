@@ -1,23 +1,26 @@
-//! Projects, sources and people.
+//! Projects, sources, people and leases.
 //!
-//! What must stay true: every write first locks the one row of `changes`, as `BEGIN IMMEDIATE` does in the embedded store, so that writers
+//! What must stay true: every write but that of a lease first locks the one row of `changes`, as `BEGIN IMMEDIATE` does in the embedded store, so that writers
 //! come one after the other, none reads what another is about to change, and none can deadlock with another.
 
 mod error;
+mod leases;
 mod people;
 mod projects;
 mod row;
 mod sources;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use model::{Person, PersonId, Project, ProjectChanges, ProjectId, Source, SourceChanges, SourceId, Timestamp, limits};
-use sqlx::{PgPool, Postgres, Transaction};
-use store::{MetaError, MetaStore};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use store::{Lease, MetaError, MetaStore};
 
 use self::error::unavailable;
 use crate::connect::{Database, Session};
 
-/// Projects, sources and people in PostgreSQL. Cheap to share: calls run side by side.
+/// Projects, sources, people and leases in PostgreSQL. Cheap to share: calls run side by side.
 #[derive(Debug)]
 pub struct PostgresMetaStore {
     pool: PgPool,
@@ -51,6 +54,13 @@ async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), MetaE
     transaction.commit().await.map_err(unavailable)
 }
 
+/// Whether there is no project and nobody.
+async fn is_empty(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select not exists (select from projects) and not exists (select from people)")
+        .fetch_one(connection)
+        .await
+}
+
 #[async_trait]
 impl MetaStore for PostgresMetaStore {
     async fn version(&self) -> Result<u64, MetaError> {
@@ -74,6 +84,17 @@ impl MetaStore for PostgresMetaStore {
         let mut transaction = self.begin_write().await?;
         projects::create(&mut transaction, project).await?;
         commit(transaction).await
+    }
+
+    async fn create_first(&self, project: &Project, person: &Person) -> Result<bool, MetaError> {
+        let mut transaction = self.begin_write().await?;
+        if !is_empty(&mut transaction).await.map_err(unavailable)? {
+            return Ok(false);
+        }
+        people::create(&mut transaction, person).await?;
+        projects::create(&mut transaction, project).await?;
+        commit(transaction).await?;
+        Ok(true)
     }
 
     async fn update_project(
@@ -132,6 +153,18 @@ impl MetaStore for PostgresMetaStore {
         let mut transaction = self.begin_write().await?;
         people::delete(&mut transaction, id).await?;
         commit(transaction).await
+    }
+
+    async fn take_lease(&self, name: &str, holder: &str, duration: Duration) -> Result<Lease, MetaError> {
+        leases::take(&self.pool, name, holder, duration).await
+    }
+
+    async fn lease(&self, name: &str) -> Result<Option<Lease>, MetaError> {
+        leases::get(&self.pool, name).await
+    }
+
+    async fn end_lease(&self, name: &str, holder: &str) -> Result<(), MetaError> {
+        leases::end(&self.pool, name, holder).await
     }
 
     async fn close(&self) {

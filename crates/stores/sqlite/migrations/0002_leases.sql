@@ -1,0 +1,8 @@
+-- Who may do what one process at a time does. A row stays when its lease has ended, so that terms grow for ever. No trigger counts it among
+-- the changes: it is renewed every few seconds, and nobody needs to read anything anew for it.
+create table leases (
+    name text not null primary key,
+    holder text not null,
+    term integer not null,
+    expires_at_ms integer not null -- milliseconds since 1970, by SQLite's own clock
+) strict;
