@@ -45,7 +45,7 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
     let (queue, limiter): ((Arc<dyn EventQueue>, _), Arc<dyn RateLimiter>) = match &settings.redis_url {
         Some(url) => (
             (redis::queue(settings, url, queue, Arc::clone(&clock)).await?, "redis"),
-            redis::limiter(settings, url)?,
+            redis::limiter(settings, url).await?,
         ),
         None => ((Arc::new(queue), "embedded"), Arc::new(LocalRateLimiter::default())),
     };

@@ -1,6 +1,7 @@
 //! The real binary, tried from outside.
 
 mod bench;
+mod chaos;
 mod commands;
 mod contract;
 mod crash;
@@ -10,5 +11,6 @@ mod fuzz;
 mod harness;
 mod password;
 mod real_input;
+mod same_answers;
 mod tidy;
 mod usage;

@@ -6,7 +6,7 @@ use queue::redis::{SharedWindow, Verdict};
 use testkit::{redis_server::RedisServer, suites::queue::PATIENCE};
 
 async fn connected(server: &RedisServer) -> SharedWindow {
-    let window = SharedWindow::new(&server.url(), "").unwrap();
+    let window = SharedWindow::open(&server.url(), "").await.unwrap();
     tokio::time::timeout(PATIENCE, window.back()).await.unwrap();
     window
 }
