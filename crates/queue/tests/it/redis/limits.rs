@@ -49,6 +49,23 @@ async fn two_servers_pass_the_limit_together_then_refuse_and_say_when() {
     not(has_redis_server),
     ignore = "no redis-server on this machine: scripts/setup.sh installs it"
 )]
+async fn the_first_question_is_answered() {
+    let redis = RedisServer::start("no");
+    // An answer may be late, but not each first one.
+    for _ in 0..10 {
+        let window = SharedWindow::open(&redis.url(), "").await.unwrap();
+        if window.check("project:one", 100, 1).await.is_some() {
+            return;
+        }
+    }
+    panic!("no server's first question was answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(
+    not(has_redis_server),
+    ignore = "no redis-server on this machine: scripts/setup.sh installs it"
+)]
 async fn all_or_nothing_is_counted_and_a_changed_limit_takes_effect() {
     let redis = RedisServer::start("no");
     let window = connected(&redis).await;
