@@ -262,7 +262,7 @@ pub async fn the_first_hour_of_time_is_counted(store: &dyn EventStore) {
     for (number, zone) in [(21, "Europe/Berlin"), (22, "America/New_York")] {
         let project = scope(build::project(number), "Old", zone).await;
         let events = ["0001-01-01T00:00:00Z", "0001-01-01T00:01:00Z"];
-        let events = events.into_iter().zip(u128::from(number) * 100..);
+        let events = events.into_iter().zip(number * 100..);
         let events = events.map(|(time, id)| event(project.project().id, id, time, (None, "old"), ("u1", "s1")));
         append(store, events.collect()).await;
         let range = [
