@@ -5,21 +5,36 @@ cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/simple-analytics/target}
 
 packages=(--workspace)
-on_postgres=true
-if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
-    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test of the PostgreSQL stores, and the contract tests on PostgreSQL." >&2
-    packages+=(--exclude store-postgres)
-    on_postgres=false
-fi
+stores=(embedded postgres)
+selection=()
 if cargo nextest --version >/dev/null 2>&1; then
     run=(cargo nextest run)
+    skip() { selection+=(-E "not ($(printf 'test(/^%s/) or ' "$@" | sed 's/ or $//'))"); }
 else
     echo "cargo-nextest is not installed: running the same tests with cargo test" >&2
     run=(cargo test)
+    skip() { selection+=(--); for name in "$@"; do selection+=(--skip "$name"); done; }
 fi
-"${run[@]}" "${packages[@]}" "$@"
-# What clients rely on, once more on the other stores; not for those who chose tests by arguments.
-if $on_postgres && [ $# -eq 0 ]; then
-    echo "== contract tests on PostgreSQL"
-    CONTRACT_STORE=postgres "${run[@]}" --package simple-analytics --test it contract::
+if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
+    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos." >&2
+    packages+=(--exclude store-postgres)
+    stores=(embedded)
+    [ $# -gt 0 ] || skip chaos:: same_answers::
+fi
+"${run[@]}" "${packages[@]}" "$@" "${selection[@]}"
+queues=(embedded redis)
+if ! command -v redis-server >/dev/null && ! command -v redis-check-rdb >/dev/null; then
+    echo "SKIPPED, because there is no redis-server (scripts/setup.sh --tests installs it): every test that needs Redis." >&2
+    queues=(embedded)
+fi
+# What clients rely on, once more on every other queue and store; not for those who chose tests by arguments.
+if [ $# -eq 0 ]; then
+    for queue in "${queues[@]}"; do
+        for store in "${stores[@]}"; do
+            # The first run had this pair.
+            [ "$queue-$store" != embedded-embedded ] || continue
+            echo "== contract tests: queue $queue, store $store"
+            CONTRACT_QUEUE=$queue CONTRACT_STORE=$store "${run[@]}" --package simple-analytics --test it contract::
+        done
+    done
 fi

@@ -40,7 +40,7 @@ pub async fn load_engine(
 ) -> anyhow::Result<Arc<Engine>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let limiter: Arc<dyn RateLimiter> = match &settings.redis_url {
-        Some(url) => redis::limiter(settings, url)?,
+        Some(url) => redis::limiter(settings, url).await?,
         None => Arc::new(LocalRateLimiter::default()),
     };
     let is_postgres = settings.database_url.is_some();

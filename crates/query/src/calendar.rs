@@ -70,6 +70,8 @@ pub struct Calendar {
     interval: Interval,
     /// Never empty, by time; neighbours differ in shift.
     segments: Vec<Segment>,
+    /// The range begins so early that its first bucket may begin before the smallest instant.
+    is_at_the_beginning: bool,
 }
 
 impl Calendar {
@@ -79,6 +81,7 @@ impl Calendar {
         let mut calendar = Self {
             interval,
             segments: Vec::new(),
+            is_at_the_beginning: start == Timestamp::MIN,
         };
         let mut offset = zone.to_offset(start.to_jiff());
         calendar.push(Timestamp::MIN, offset_seconds(offset));
@@ -125,6 +128,16 @@ impl Calendar {
     /// SQL for the bucket of the column `timestamp`: for days midnight of the local date as if it were UTC (see [`date_of_bucket`]),
     /// for hours and 5 minutes the bucket's first instant. Within the range only.
     pub(crate) fn bucket_sql(&self, parameters: &mut Parameters) -> String {
+        let bucket = self.unheld_bucket_sql(parameters);
+        if !self.is_at_the_beginning {
+            return bucket;
+        }
+        let first = parameters.bind(Value::Instant(Timestamp::MIN));
+        format!("greatest({bucket}, cast({first} as timestamp))")
+    }
+
+    /// The same without a hold at the beginning of time.
+    fn unheld_bucket_sql(&self, parameters: &mut Parameters) -> String {
         let shift = self.shift_sql(parameters);
         let local = match &shift {
             None => "timestamp".to_owned(),
@@ -223,8 +236,11 @@ pub(crate) fn date_of_bucket(bucket: Timestamp) -> Date {
     Offset::UTC.to_datetime(bucket.to_jiff()).date()
 }
 
-/// The first instant of a day.
+/// The first instant of a day. To the first day of time belongs what comes before it where the local clock is behind UTC.
 pub fn day_start(zone: &TimeZone, date: Date) -> Timestamp {
+    if date == date_of_bucket(Timestamp::MIN) {
+        return Timestamp::MIN;
+    }
     let midnight = date.to_datetime(time(0, 0, 0, 0));
     match zone.to_ambiguous_timestamp(midnight).offset() {
         AmbiguousOffset::Unambiguous { offset } => midnight_at(date, offset),

@@ -4,5 +4,7 @@ pub mod build;
 pub mod clock;
 pub mod directory;
 pub mod postgres;
+pub mod proxy;
 pub mod redis_server;
+mod run_server;
 pub mod suites;

@@ -1,14 +1,13 @@
-//! A PostgreSQL server for tests: started once for a run, whatever number of processes its tests have, and stopped after it.
+//! PostgreSQL for tests: a server that the whole run shares ([`TestDatabase`]), and one that a test may stop and freeze ([`PostgresServer`]).
 //!
-//! It listens on a socket in a folder of its own and flushes nothing. Where no server can be started, tests that need one fail and say what
-//! to install: `scripts/test.sh` can leave them out, and says so.
+//! Both listen on a socket in a folder of their own and flush nothing: what they have written survives their own end, which is what tests
+//! bring about. Where no server can be started, tests that need one fail and say what to install: `scripts/test.sh` can leave them out, and
+//! says so.
 
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::{fs::chown, process::CommandExt, process::parent_id},
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    fs, io,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -16,20 +15,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Long enough for a machine that does other things too.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// Ends when those who run the tests have, or when no test has asked for a database for ten minutes.
-const KEEPER: &str = r#"
-"$BIN/postgres" -D "$DIR/data" -k "$DIR" -c listen_addresses= -c max_connections=400 -c fsync=off -c full_page_writes=off \
-    -c shared_buffers=64MB -c max_wal_size=256MB -c autovacuum_naptime=5s &
-server=$!
-while [ -d "/proc/$RUNNER" ] && kill -0 $server && [ -z "$(find "$DIR/heartbeat" -mmin +10)" ]; do sleep 1; done
-kill -INT $server
-wait $server
-rm -rf "$DIR" "$DIR.lock"
-"#;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::run_server::{self, Place, User, command_of, succeeded};
+
 /// Who runs the server when root runs the tests: PostgreSQL refuses root.
 const USERS: [&str; 2] = ["postgres", "nobody"];
+/// What every server is told.
+const OPTIONS: [&str; 9] = [
+    "listen_addresses=",
+    "max_connections=400",
+    "fsync=off",
+    "full_page_writes=off",
+    "shared_buffers=64MB",
+    "max_wal_size=256MB",
+    "autovacuum_naptime=5s",
+    "logging_collector=off",
+    "log_min_messages=fatal",
+];
+/// Longest start of a server of a test's own, and longest end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A database of a test's own.
 #[derive(Clone, Debug)]
@@ -55,10 +60,7 @@ impl TestDatabase {
             "postgres",
             &format!("create database {name} template template0 locale_provider icu icu_locale 'en'"),
         );
-        let url = format!(
-            "postgres://postgres@localhost/{name}?host={}",
-            server.directory.display()
-        );
+        let url = server.url(&name);
         Self { name, url }
     }
 
@@ -71,121 +73,242 @@ impl TestDatabase {
     }
 }
 
-struct Server {
+/// Where a server is.
+struct Installed {
     bin: PathBuf,
     directory: PathBuf,
 }
 
-impl Server {
+impl Installed {
     fn sql(&self, database: &str, sql: &str) -> String {
         let output = Command::new(self.bin.join("psql"))
-            .args([
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-U",
-                "postgres",
-                "-d",
-                database,
-                "-c",
-                sql,
-                "-h",
-            ])
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
+            .args(["-d", database, "-c", sql, "-h"])
             .arg(&self.directory)
             .output();
         succeeded(output, sql)
     }
+
+    fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://postgres@localhost/{database}?host={}",
+            self.directory.display()
+        )
+    }
+
+    /// Makes the files of a new server, owned by whoever runs it.
+    fn initialize(&self, user: Option<&User>) -> io::Result<()> {
+        if let Some(user) = user {
+            user.give(&self.directory)?;
+        }
+        let mut initdb = command_of(user, &self.bin.join("initdb"));
+        initdb.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
+        initdb.args(["--locale=C.UTF-8", "-D"]);
+        succeeded(
+            initdb
+                .arg(self.directory.join("data"))
+                .current_dir(&self.directory)
+                .output(),
+            "initdb",
+        );
+        Ok(())
+    }
+
+    /// How the server is called.
+    fn arguments(&self) -> Vec<String> {
+        let data = self.directory.join("data").display().to_string();
+        let mut arguments = vec![
+            "-D".to_owned(),
+            data,
+            "-k".to_owned(),
+            self.directory.display().to_string(),
+        ];
+        for option in OPTIONS {
+            arguments.extend(["-c".to_owned(), option.to_owned()]);
+        }
+        arguments
+    }
+
+    fn is_ready(&self) -> io::Result<bool> {
+        let mut asks = Command::new(self.bin.join("pg_isready"));
+        Ok(asks.arg("-q").arg("-h").arg(&self.directory).status()?.success())
+    }
 }
 
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        start().unwrap_or_else(|error| {
-            panic!(
-                "no PostgreSQL server for tests: {error}. Install it (apt-get install postgresql), or leave the tests that need it out: \
-                 POSTGRES_TEST_SKIP=1 scripts/test.sh"
-            )
-        })
+fn server() -> &'static Installed {
+    static SERVER: OnceLock<Installed> = OnceLock::new();
+    SERVER.get_or_init(|| or_say_what_to_install(start()))
+}
+
+fn or_say_what_to_install<T>(started: io::Result<T>) -> T {
+    started.unwrap_or_else(|error| {
+        panic!(
+            "no PostgreSQL server for tests: {error}. Install it (apt-get install postgresql), or leave the tests that need it out: \
+             POSTGRES_TEST_SKIP=1 scripts/test.sh"
+        )
     })
 }
 
 /// The server of this run: found, or started.
-fn start() -> io::Result<Server> {
-    // Every test of a run has the same parent: cargo, or what runs a process for each test.
-    let runner = parent_id();
-    let stat = fs::read_to_string(format!("/proc/{runner}/stat"))?;
-    // Its start tells it from an earlier process of the same number.
-    let started = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19));
-    let directory = std::env::temp_dir().join(format!("sa-pg-{runner}-{}", started.unwrap_or_default()));
-    let lock = File::create(directory.with_extension("lock"))?;
-    lock.lock()?;
-    let server = Server { bin: bin()?, directory };
-    if !server.directory.join("ready").exists() {
-        server.launch(runner)?;
-    }
-    File::create(server.directory.join("heartbeat"))?;
-    Ok(server)
+fn start() -> io::Result<Installed> {
+    let bin = bin()?;
+    let (directory, _) = run_server::of_this_run("pg", |place: &Place| {
+        let server = Installed {
+            bin: bin.clone(),
+            directory: place.directory.clone(),
+        };
+        let user = other_user()?;
+        server.initialize(user.as_ref())?;
+        let program = server.bin.join("postgres");
+        place.launch(user.as_ref(), &program, &server.arguments(), || server.is_ready())?;
+        Ok(String::new())
+    })?;
+    Ok(Installed { bin, directory })
 }
 
-impl Server {
-    fn launch(&self, runner: u32) -> io::Result<()> {
-        let directory = &self.directory;
-        let _ = fs::remove_dir_all(directory);
-        fs::create_dir(directory)?;
+/// A server of a test's own, with an empty database; it ends with the value.
+pub struct PostgresServer {
+    /// Removed after the server has ended.
+    _folder: tempfile::TempDir,
+    server: Installed,
+    user: Option<User>,
+    process: Child,
+}
+
+impl PostgresServer {
+    /// Name of its database.
+    const DATABASE: &str = "test";
+
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When no server can be started.
+    pub fn start() -> Self {
+        or_say_what_to_install(Self::try_start())
+    }
+
+    fn try_start() -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let server = Installed {
+            bin: bin()?,
+            directory: folder.path().to_owned(),
+        };
         let user = other_user()?;
-        if let Some((_, uid, gid)) = &user {
-            chown(directory, Some(*uid), Some(*gid))?;
-            // The keeper removes both.
-            chown(directory.with_extension("lock"), Some(*uid), Some(*gid))?;
-        }
-        File::create(directory.join("heartbeat"))?;
-        let mut initdb = command_of(user.as_ref(), &self.bin.join("initdb"));
-        initdb.args([
-            "--username=postgres",
-            "--auth=trust",
-            "--no-sync",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "-D",
-        ]);
-        succeeded(
-            initdb.arg(directory.join("data")).current_dir(directory).output(),
-            "initdb",
+        server.initialize(user.as_ref())?;
+        let process = spawn(&server, user.as_ref())?;
+        let started = Self {
+            _folder: folder,
+            server,
+            user,
+            process,
+        };
+        started.server.sql(
+            "postgres",
+            &format!("create database {} template template0", Self::DATABASE),
         );
-        let log = File::create(directory.join("log"))?;
-        // The keeper outlives the test that starts it, and no one waits for its output.
-        command_of(user.as_ref(), Path::new("/bin/sh"))
-            .args(["-c", KEEPER])
-            .env("BIN", &self.bin)
-            .env("DIR", directory)
-            .env("RUNNER", runner.to_string())
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()?;
-        let began = Instant::now();
-        loop {
-            let ready = Command::new(self.bin.join("pg_isready"))
-                .arg("-q")
-                .arg("-h")
-                .arg(directory)
-                .status()?;
-            if ready.success() {
-                File::create(directory.join("ready"))?;
-                return Ok(());
-            }
-            if began.elapsed() > START_PATIENCE {
-                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
-                return Err(io::Error::other(format!("it does not answer: {log}")));
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        Ok(started)
+    }
+
+    /// For `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        self.server.url(Self::DATABASE)
+    }
+
+    /// Runs SQL from outside, as [`TestDatabase::sql`] does.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn sql(&self, sql: &str) -> String {
+        self.server.sql(Self::DATABASE, sql)
+    }
+
+    /// Ends it at once, as a crash of its process does: every connection breaks, and the next start replays the log.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn kill(&mut self) {
+        // Not SIGKILL: the next start would have to wait for children that nobody ends.
+        kill_process(self.pid(), Signal::QUIT).expect("signal");
+        self.process.wait().expect("end");
+    }
+
+    /// Starts it again with what it has on disk.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        self.process = or_say_what_to_install(spawn(&self.server, self.user.as_ref()));
+    }
+
+    /// Lets it stand still: connections are taken, nothing is answered.
+    pub fn freeze(&self) {
+        // The one that starts others first.
+        self.signal(self.pid(), Signal::STOP);
+        for child in self.children() {
+            self.signal(child, Signal::STOP);
         }
     }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        for child in self.children() {
+            self.signal(child, Signal::CONT);
+        }
+        self.signal(self.pid(), Signal::CONT);
+    }
+
+    fn signal(&self, pid: Pid, signal: Signal) {
+        // A connection's process may have ended meanwhile.
+        let _ = kill_process(pid, signal);
+    }
+
+    fn pid(&self) -> Pid {
+        let id = i32::try_from(self.process.id()).ok();
+        id.and_then(Pid::from_raw).expect("a process id")
+    }
+
+    /// The processes that it has started.
+    fn children(&self) -> Vec<Pid> {
+        let parent = self.process.id().to_string();
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let is_child = |entry: &fs::DirEntry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let fields = stat.rsplit(')').next().unwrap_or_default();
+            fields.split_whitespace().nth(1) == Some(&parent)
+        };
+        processes
+            .filter(is_child)
+            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            .collect()
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.thaw();
+        let _ = kill_process(self.pid(), Signal::QUIT);
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(server: &Installed, user: Option<&User>) -> io::Result<Child> {
+    let log = fs::File::create(server.directory.join("log"))?;
+    let mut process = command_of(user, &server.bin.join("postgres"))
+        .args(server.arguments())
+        .current_dir(&server.directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    let began = Instant::now();
+    while !server.is_ready()? {
+        if process.try_wait()?.is_some() || began.elapsed() > PATIENCE {
+            let log = fs::read_to_string(server.directory.join("log")).unwrap_or_default();
+            return Err(io::Error::other(format!("it does not answer: {log}")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(process)
 }
 
 /// Where the programs of the newest PostgreSQL are.
@@ -204,48 +327,13 @@ fn bin() -> io::Result<PathBuf> {
     Ok(newest.1)
 }
 
-/// Name, user and group of whoever runs the server; `None`: whoever runs the tests.
-fn other_user() -> io::Result<Option<(String, u32, u32)>> {
+/// Whoever runs the server; `None`: whoever runs the tests.
+fn other_user() -> io::Result<Option<User>> {
     let id = succeeded(Command::new("id").arg("-u").output(), "id");
     if id.trim() != "0" {
         return Ok(None);
     }
-    let passwd = fs::read_to_string("/etc/passwd")?;
-    let find = |name: &&str| {
-        let line = passwd.lines().find(|line| line.starts_with(&format!("{name}:")))?;
-        let mut fields = line.split(':').skip(2);
-        Some((
-            (*name).to_owned(),
-            fields.next()?.parse().ok()?,
-            fields.next()?.parse().ok()?,
-        ))
-    };
-    let user = USERS.iter().find_map(find);
+    let user = User::find(&USERS)?;
     user.map(Some)
         .ok_or_else(|| io::Error::other("root cannot run it, and there is no user postgres or nobody"))
-}
-
-fn command_of(user: Option<&(String, u32, u32)>, program: &Path) -> Command {
-    match user {
-        None => Command::new(program),
-        Some((_, uid, gid)) => {
-            let mut command = Command::new("setpriv");
-            command
-                .arg(format!("--reuid={uid}"))
-                .arg(format!("--regid={gid}"))
-                .args(["--clear-groups", "--"])
-                .arg(program);
-            command
-        }
-    }
-}
-
-fn succeeded(output: io::Result<Output>, what: &str) -> String {
-    let output = output.unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(
-        output.status.success(),
-        "{what}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

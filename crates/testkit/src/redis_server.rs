@@ -1,16 +1,22 @@
-//! A Redis server of a test's own: in a temporary directory, on a free port of this machine, with its file of appends on.
+//! Redis for tests: a server that the whole run shares ([`SharedRedis`]), and one that a test may stop and freeze ([`RedisServer`]). In a folder
+//! of its own, on a free port of this machine, with its file of appends on.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::unix::process::CommandExt,
-    path::Path,
+    os::unix::{fs::symlink, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::run_server::{self, Place};
 
 /// Longest start.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
@@ -30,9 +36,7 @@ impl RedisServer {
     /// When there is no Redis server on this machine, or it does not start.
     pub fn start(appendfsync: &'static str) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = free_port().expect("a free port");
         let process = Mutex::new(spawn(directory.path(), port, appendfsync));
         Self {
             directory,
@@ -44,7 +48,12 @@ impl RedisServer {
 
     /// Where it answers.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        url(self.port)
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends it as `kill -9` does.
@@ -105,11 +114,7 @@ fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
         Command::new(program)
             // Debian's program does what its name says.
             .arg0("redis-server")
-            .args(["--port", &port.to_string()])
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-            .args(["--appendfsync", appendfsync, "--logfile", "redis.log"])
-            .arg("--dir")
-            .arg(directory)
+            .args(arguments(directory, port, appendfsync))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -129,7 +134,77 @@ fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
     process
 }
 
-fn ask(port: u16, words: &str) -> std::io::Result<String> {
+fn arguments(directory: &Path, port: u16, appendfsync: &str) -> Vec<String> {
+    let directory = directory.display().to_string();
+    let port = port.to_string();
+    [
+        ["--port", &port],
+        ["--bind", "127.0.0.1"],
+        ["--save", ""],
+        ["--appendonly", "yes"],
+        ["--appendfsync", appendfsync],
+        ["--logfile", "redis.log"],
+        ["--dir", &directory],
+    ]
+    .concat()
+    .into_iter()
+    .map(str::to_owned)
+    .collect()
+}
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}/")
+}
+
+fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A part of the Redis server that all tests of a run share. It flushes nothing.
+#[derive(Clone, Debug)]
+pub struct SharedRedis {
+    /// For `REDIS_URL`.
+    pub url: String,
+    /// For `REDIS_PREFIX`: nobody else's.
+    pub prefix: String,
+}
+
+impl SharedRedis {
+    /// Makes a part; starts the server if this is the first of the run.
+    ///
+    /// # Panics
+    /// When no server can be started.
+    pub fn create() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (_, port) = run_server::of_this_run("redis", launch).expect("a Redis server: scripts/setup.sh installs it");
+        Self {
+            url: url(port.parse().expect("a port")),
+            prefix: format!("test-{}-{number}:", std::process::id()),
+        }
+    }
+}
+
+fn launch(place: &Place) -> io::Result<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = |name: &str| -> Option<PathBuf> {
+        let places = std::env::split_paths(&path).map(|directory| directory.join(name));
+        places.into_iter().find(|place| place.exists())
+    };
+    let program = named("redis-server").or_else(|| named("redis-check-rdb"));
+    let program = program.ok_or_else(|| io::Error::other("no redis-server in PATH"))?;
+    // Debian's program does what its name says.
+    let called = place.directory.join("redis-server");
+    symlink(program, &called)?;
+    let port = free_port()?;
+    place.launch(None, &called, &arguments(&place.directory, port, "no"), || {
+        Ok(ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG")))
+    })?;
+    Ok(port.to_string())
+}
+
+fn ask(port: u16, words: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(START_TIME_MAX))?;
     stream.write_all(format!("{words}\r\n").as_bytes())?;

@@ -55,8 +55,10 @@ fn consumer_name(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Rate limits that all servers of this Redis share.
-pub(super) fn limiter(settings: &Settings, url: &str) -> anyhow::Result<Arc<dyn RateLimiter>> {
-    let windows = SharedWindow::new(url, &settings.redis_prefix).context("REDIS_URL")?;
+pub(super) async fn limiter(settings: &Settings, url: &str) -> anyhow::Result<Arc<dyn RateLimiter>> {
+    let windows = SharedWindow::open(url, &settings.redis_prefix)
+        .await
+        .context("REDIS_URL")?;
     Ok(Arc::new(SharedRateLimiter::new(Arc::new(Windows(windows)))))
 }
 

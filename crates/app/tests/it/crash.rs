@@ -3,6 +3,7 @@
 mod caller;
 mod damage;
 mod disk;
-mod journal;
+pub mod journal;
 mod kill;
+pub mod load;
 mod redis;

@@ -1,19 +1,20 @@
 //! The real binary in a folder of its own, on a free loopback port, and a client to talk to it.
 
+pub mod backends;
+
 use std::{
-    collections::BTreeMap,
     fs::OpenOptions,
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
-use testkit::postgres::TestDatabase;
+
+use self::backends::{Backends, Queue};
 
 /// How long anything may take before a test gives up: generous, because machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,23 +30,11 @@ pub fn binary() -> Command {
     command
 }
 
-/// The binary on a data directory, and on a PostgreSQL database that belongs to it, where the run is told `CONTRACT_STORE=postgres`.
+/// The binary on a data directory, and on the queue and the stores that belong to it ([`backends`]).
 pub fn binary_on(data_dir: &Path) -> Command {
-    static DATABASES: Mutex<BTreeMap<PathBuf, TestDatabase>> = Mutex::new(BTreeMap::new());
     let mut command = binary();
-    if is_on_postgres() {
-        let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = databases
-            .entry(data_dir.to_owned())
-            .or_insert_with(TestDatabase::create);
-        command.env("DATABASE_URL", &database.url);
-    }
+    command.envs(backends::environment_of(data_dir));
     command
-}
-
-/// Whether servers are started on PostgreSQL.
-pub fn is_on_postgres() -> bool {
-    std::env::var("CONTRACT_STORE").is_ok_and(|store| store == "postgres")
 }
 
 /// A running server.
@@ -104,7 +93,7 @@ impl Server {
     pub fn start_in(data_dir: &Path, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let log = NamedTempFile::new().expect("a file");
-        let (child, document) = spawn(data_dir, &arguments, log.path());
+        let (child, document) = spawn(data_dir, &arguments, log.path()).unwrap_or_else(|why| panic!("{why}"));
         let project = match document["first_start"]["project"].clone() {
             Value::Null => first_project(data_dir),
             project => project,
@@ -157,9 +146,20 @@ impl Server {
 
     /// Starts again on the same data; the port may be another.
     pub fn restart(&mut self) {
-        let (child, document) = spawn(&self.data_dir, &self.arguments, self.log.path());
+        self.try_restart().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The same; `Err` when it ended instead of serving.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        let (child, document) = spawn(&self.data_dir, &self.arguments, self.log.path())?;
         self.child = child;
         self.url = document["url"].as_str().expect("a URL").to_owned();
+        Ok(())
+    }
+
+    /// Whether it runs: it has not ended by itself, and nobody has ended it.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// SIGTERM, then a start on the same data: settings that were changed are in force at once.
@@ -275,6 +275,20 @@ impl Server {
         });
     }
 
+    /// Sees to it that the ledger of the project has these counts: at once, or, where several servers could share the queue, as soon as what
+    /// this one counts has gone through it.
+    pub fn expect_ledger(&self, counts: &[(&str, u64)]) {
+        let look = || {
+            let ledger = self.ledger();
+            let agrees = counts.iter().all(|(name, count)| ledger[name] == *count);
+            if agrees { Ok(()) } else { Err(ledger.to_string()) }
+        };
+        match Backends::of_the_run().queue {
+            Queue::Embedded => assert_eq!(look(), Ok(()), "expected {counts:?}"),
+            Queue::Redis => wait_until(&format!("{counts:?}"), look),
+        }
+    }
+
     /// The ledger of the project, as `event_status` shows it.
     pub fn ledger(&self) -> Value {
         // Exits with 1 when something is not ready, and still tells everything.
@@ -329,12 +343,17 @@ pub fn request(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -
 }
 
 /// Tries `attempt` until it succeeds; panics with its last complaint when [`PATIENCE`] is over.
-pub fn wait_until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+pub fn wait_until<T>(what: &str, attempt: impl FnMut() -> Result<T, String>) -> T {
+    wait_for(PATIENCE, what, attempt)
+}
+
+/// The same with another patience.
+pub fn wait_for<T>(patience: Duration, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
         match attempt() {
             Ok(value) => return value,
-            Err(complaint) if started.elapsed() > PATIENCE => panic!("waited for {what}: {complaint}"),
+            Err(complaint) if started.elapsed() > patience => panic!("waited for {what}: {complaint}"),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
@@ -365,7 +384,7 @@ fn first_project(data_dir: &Path) -> Value {
     command_in(data_dir, &["project", "list"])[0].clone()
 }
 
-fn spawn(data_dir: &Path, arguments: &[String], log: &Path) -> (Child, Value) {
+fn spawn(data_dir: &Path, arguments: &[String], log: &Path) -> Result<(Child, Value), String> {
     let stderr = OpenOptions::new().append(true).open(log).expect("the log");
     let mut child = binary_on(data_dir)
         // By the environment, so that a test's flag overrides it.
@@ -380,11 +399,11 @@ fn spawn(data_dir: &Path, arguments: &[String], log: &Path) -> (Child, Value) {
     let out = child.stdout.take().expect("standard output");
     let first = serde_json::Deserializer::from_reader(out).into_iter::<Value>().next();
     match first {
-        Some(Ok(document)) => (child, document),
+        Some(Ok(document)) => Ok((child, document)),
         other => {
             let status = child.wait().expect("ended");
             let log = std::fs::read_to_string(log).unwrap_or_default();
-            panic!("the server did not start ({status}): {other:?}\n{log}")
+            Err(format!("the server did not start ({status}): {other:?}\n{log}"))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The real binary, tried from outside.
 
 mod bench;
+mod chaos;
 mod commands;
 mod contract;
 mod crash;
@@ -11,5 +12,6 @@ mod harness;
 mod password;
 mod real_input;
 mod roles;
+mod same_answers;
 mod tidy;
 mod usage;

@@ -28,7 +28,7 @@ pub struct Verdict {
 /// Windows in Redis, each under a name.
 pub struct SharedWindow {
     server: Arc<Server>,
-    link: Link,
+    link: Arc<Link>,
     script: Script,
     prefix: String,
     /// Held by whoever connects.
@@ -36,16 +36,19 @@ pub struct SharedWindow {
 }
 
 impl SharedWindow {
-    /// Connects at the first question.
-    pub fn new(url: &str, prefix: &str) -> Result<Self, RedisUrlError> {
+    /// Connects, or goes on trying while Redis is away: limits are in force with the first question, not behind it.
+    pub async fn open(url: &str, prefix: &str) -> Result<Self, RedisUrlError> {
         let server = Arc::new(Server::new(client(url)?));
-        Ok(Self {
-            link: Link::new(Arc::clone(&server)),
+        let window = Self {
+            link: Arc::new(Link::new(Arc::clone(&server))),
             server,
             script: scripts::window(),
             prefix: format!("{prefix}limit:"),
             connecting: Arc::default(),
-        })
+        };
+        // A server that is away is told by whoever uses its queue.
+        let _ = tokio::time::timeout(limits::REDIS_ANSWER_TIMEOUT, window.back()).await;
+        Ok(window)
     }
 
     /// Asks for `cost` units of `limit_per_minute`, all or none. `None` when Redis does not answer in [`limits::RATE_LIMIT_ANSWER_TIMEOUT`]; while it
@@ -82,13 +85,20 @@ impl SharedWindow {
         let Ok(alone) = Arc::clone(&self.connecting).try_lock_owned() else {
             return;
         };
-        let server = Arc::clone(&self.server);
+        let (server, link) = (Arc::clone(&self.server), Arc::downgrade(&self.link));
         tokio::spawn(async move {
             let _alone = alone;
-            while Arc::strong_count(&server) > 1 {
+            while let Some(link) = link.upgrade() {
                 match server.connect().await {
-                    Ok(_) => return server.came("limits"),
-                    Err(_) => tokio::time::sleep(limits::REDIS_RETRY_INTERVAL).await,
+                    Ok(connection) => {
+                        // Used by the first question: making another one would take most of its time.
+                        link.adopt(server.availability().epoch + 1, connection).await;
+                        return server.came("limits");
+                    }
+                    Err(_) => {
+                        drop(link);
+                        tokio::time::sleep(limits::REDIS_RETRY_INTERVAL).await;
+                    }
                 }
             }
         });

@@ -29,6 +29,7 @@ macro_rules! reading_suite {
             a_repeated_hour_is_counted_twice_and_its_day_once,
             hours_of_a_half_hour_zone_begin_at_half_past,
             a_change_by_half_an_hour_cuts_an_hour_in_two,
+            the_first_hour_of_time_is_counted,
             pages_of_counts_cover_the_list_once,
             days_are_summed_up,
             a_summary_names_ten_events,

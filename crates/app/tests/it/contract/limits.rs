@@ -1,8 +1,35 @@
 //! Rate limits, quota, sampling.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Server, wait_until};
+
+/// Runs of a test whose windows answer late.
+const TRIES: usize = 5;
+
+/// Runs a test of limits on a new server. A window that servers share lets pass when it answers late (contract, "Limits"), and says so; on a
+/// machine that does other things too such a run tells nothing, and is repeated.
+fn with_limits(arguments: &[&str], test: fn(&Server)) {
+    for _ in 0..TRIES {
+        let server = Server::start_with(arguments);
+        match catch_unwind(AssertUnwindSafe(|| test(&server))) {
+            Ok(()) => return,
+            Err(_) if was_late(&server) => {}
+            Err(failure) => resume_unwind(failure),
+        }
+    }
+    panic!("the shared windows were late in each of {TRIES} runs");
+}
+
+fn was_late(server: &Server) -> bool {
+    let metrics = server.request("GET", "/metrics", &[], b"").text;
+    let count = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("simple_analytics_rate_limits_unanswered_total "));
+    count.is_some_and(|count| count != "0")
+}
 
 fn update(server: &Server, flags: &[&str]) {
     let mut arguments = vec!["project", "update", server.project_id()];
@@ -32,8 +59,11 @@ fn assert_limited(answer: &Answer, limit: &str, code: &str) {
 
 #[test]
 fn a_project_passes_its_events_per_minute_and_no_more() {
-    let server = Server::start();
-    update(&server, &["--rate-limit-per-minute", "5"]);
+    with_limits(&[], limited_by_project);
+}
+
+fn limited_by_project(server: &Server) {
+    update(server, &["--rate-limit-per-minute", "5"]);
     let batch = |count: usize| {
         let events: Vec<Value> = (0..count).map(|_| json!({"event_name": "a"})).collect();
         server.post(
@@ -53,22 +83,20 @@ fn a_project_passes_its_events_per_minute_and_no_more() {
         never.text
     );
     assert_eq!(batch(3).status, 202);
-    assert_eq!((send(&server).status, send(&server).status), (202, 202));
-    assert_limited(&send(&server), "5", "rate_limited");
+    assert_eq!((send(server).status, send(server).status), (202, 202));
+    assert_limited(&send(server), "5", "rate_limited");
     assert_limited(&batch(2), "5", "rate_limited");
-    let ledger = server.ledger();
-    assert_eq!(
-        (&ledger["received"], &ledger["rejected"]),
-        (&json!(14), &json!(9)),
-        "{ledger}"
-    );
-    update(&server, &["--rate-limit-per-minute", "none"]);
+    server.expect_ledger(&[("received", 14), ("rejected", 9)]);
+    update(server, &["--rate-limit-per-minute", "none"]);
     assert_eq!(batch(50).status, 202);
 }
 
 #[test]
 fn a_source_has_a_limit_of_its_own() {
-    let server = Server::start();
+    with_limits(&[], limited_by_source);
+}
+
+fn limited_by_source(server: &Server) {
     server.send(&json!({"event_name": "a", "event_source": "web"}));
     let id = wait_until("the source", || {
         let list = server.read("/api/events/sources/");
@@ -103,11 +131,14 @@ fn a_source_has_a_limit_of_its_own() {
 
 #[test]
 fn an_address_has_a_limit_of_requests() {
-    let server = Server::start_with(&["--ip-rate-limit-per-minute", "3"]);
+    with_limits(&["--ip-rate-limit-per-minute", "3"], limited_by_address);
+}
+
+fn limited_by_address(server: &Server) {
     for _ in 0..3 {
-        assert_eq!(send(&server).status, 202);
+        assert_eq!(send(server).status, 202);
     }
-    assert_limited(&send(&server), "3", "rate_limited");
+    assert_limited(&send(server), "3", "rate_limited");
     assert_limited(
         &server.get("/api/events/names/", server.private_key()),
         "3",
@@ -201,10 +232,8 @@ fn sampling_keeps_all_or_none_at_its_ends_and_whole_users_in_between() {
         first.iter().zip(&more).all(|(before, after)| !before || *after),
         "who was in stays in"
     );
-    let ledger = server.ledger();
     let kept = first.iter().filter(|kept| **kept).count() * 2 + more.iter().filter(|kept| **kept).count();
-    assert_eq!(ledger["received"], json!(121), "{ledger}");
-    assert_eq!(ledger["sampled_out"], json!(121 - kept), "{ledger}");
+    server.expect_ledger(&[("received", 121), ("sampled_out", 121 - kept as u64)]);
     // A source overrides field by field.
     server.send(&json!({"event_name": "a", "event_source": "web", "user_id": "user-0"}));
     let sources = server.command(&["source", "list"]);

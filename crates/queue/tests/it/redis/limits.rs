@@ -6,7 +6,7 @@ use queue::redis::{SharedWindow, Verdict};
 use testkit::{redis_server::RedisServer, suites::queue::PATIENCE};
 
 async fn connected(server: &RedisServer) -> SharedWindow {
-    let window = SharedWindow::new(&server.url(), "").unwrap();
+    let window = SharedWindow::open(&server.url(), "").await.unwrap();
     tokio::time::timeout(PATIENCE, window.back()).await.unwrap();
     window
 }
@@ -42,6 +42,23 @@ async fn two_servers_pass_the_limit_together_then_refuse_and_say_when() {
         assert!(seconds > 4.0 && seconds <= 6.0, "{refused:?}");
         assert!(refused.reset_after > Duration::from_secs(50), "{refused:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(
+    not(has_redis_server),
+    ignore = "no redis-server on this machine: scripts/setup.sh installs it"
+)]
+async fn the_first_question_is_answered() {
+    let redis = RedisServer::start("no");
+    // An answer may be late, but not each first one.
+    for _ in 0..10 {
+        let window = SharedWindow::open(&redis.url(), "").await.unwrap();
+        if window.check("project:one", 100, 1).await.is_some() {
+            return;
+        }
+    }
+    panic!("no server's first question was answered");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

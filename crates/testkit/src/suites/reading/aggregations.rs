@@ -5,7 +5,9 @@ use query::{DailyAggregation, FiveMinuteAggregation, HourlyAggregation};
 use serde_json::{Value, json};
 use store::EventStore;
 
-use super::fixture::{ALL, append, column, counts, event, scope, shop, shop_events, shop_id, source_id};
+use crate::build;
+
+use super::fixture::{ALL, append, column, counts, event, scope, shop, shop_events, shop_id, source_id, summaries};
 
 /// A row of the shop; `bucket` is the field of the interval and its value.
 fn row(
@@ -253,4 +255,32 @@ pub async fn pages_of_counts_cover_the_list_once(store: &dyn EventStore) {
         pages.extend(answer["results"].as_array().unwrap().clone());
     }
     assert_eq!(json!(pages), whole["results"]);
+}
+
+pub async fn the_first_hour_of_time_is_counted(store: &dyn EventStore) {
+    // Local days and hours that began before the first instant there is.
+    for (number, zone) in [(21, "Europe/Berlin"), (22, "America/New_York")] {
+        let project = scope(build::project(number), "Old", zone).await;
+        let events = ["0001-01-01T00:00:00Z", "0001-01-01T00:01:00Z"];
+        let events = events.into_iter().zip(number * 100..);
+        let events = events.map(|(time, id)| event(project.project().id, id, time, (None, "old"), ("u1", "s1")));
+        append(store, events.collect()).await;
+        let range = [
+            ("start_date", "0001-01-01T00:00:00Z"),
+            ("end_date", "0001-01-02T00:00:00Z"),
+        ];
+        let first = "0001-01-01T00:00:00Z";
+        let hours = counts::<HourlyAggregation>(store, &project, &range).await;
+        assert_eq!(column(&hours, "datetime_hour"), [first], "{zone}");
+        let minutes = counts::<FiveMinuteAggregation>(store, &project, &range).await;
+        assert_eq!(column(&minutes, "datetime_5min"), [first], "{zone}");
+        for days in [
+            counts::<DailyAggregation>(store, &project, &range).await,
+            summaries(store, &project, &range).await,
+        ] {
+            assert_eq!(column(&days, "date"), ["0001-01-01"], "{zone}");
+        }
+        let days = summaries(store, &project, &range).await;
+        assert_eq!(column(&days, "total_events"), [2], "{zone}");
+    }
 }
