@@ -15,7 +15,7 @@ pub mod redis;
 #[cfg(feature = "redis")]
 pub use self::{
     fallback::FallbackQueue,
-    redis::{RedisOptions, RedisQueue},
+    redis::{RedisAddress, RedisOptions, RedisQueue},
 };
 pub use embedded::{EmbeddedOptions, EmbeddedQueue, OpenError};
 pub use port::{DeadLetter, Delivery, EventQueue, Position, QueueError, QueueStatus};

@@ -4,5 +4,6 @@ pub mod build;
 pub mod clock;
 pub mod directory;
 pub mod postgres;
+pub mod redis_cluster;
 pub mod redis_server;
 pub mod suites;

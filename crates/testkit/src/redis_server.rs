@@ -19,7 +19,7 @@ const START_TIME_MAX: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     directory: tempfile::TempDir,
     port: u16,
-    appendfsync: &'static str,
+    arguments: Vec<String>,
     process: Mutex<Child>,
 }
 
@@ -28,16 +28,24 @@ impl RedisServer {
     ///
     /// # Panics
     /// When there is no Redis server on this machine, or it does not start.
-    pub fn start(appendfsync: &'static str) -> Self {
+    pub fn start(appendfsync: &str) -> Self {
+        Self::start_with(appendfsync, &[])
+    }
+
+    /// Starts one with more arguments.
+    ///
+    /// # Panics
+    /// When there is no Redis server on this machine, or it does not start.
+    pub fn start_with(appendfsync: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
-        let process = Mutex::new(spawn(directory.path(), port, appendfsync));
+        let port = free_port();
+        let mut all = vec!["--appendfsync".to_owned(), appendfsync.to_owned()];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let process = Mutex::new(spawn(directory.path(), port, &all));
         Self {
             directory,
             port,
-            appendfsync,
+            arguments: all,
             process,
         }
     }
@@ -45,6 +53,11 @@ impl RedisServer {
     /// Where it answers.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends it as `kill -9` does.
@@ -62,7 +75,7 @@ impl RedisServer {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&self) {
-        *self.process.lock().expect("process") = spawn(self.directory.path(), self.port, self.appendfsync);
+        *self.process.lock().expect("process") = spawn(self.directory.path(), self.port, &self.arguments);
     }
 
     /// Lets it stand still: connections are taken, nothing is answered.
@@ -100,16 +113,26 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
+/// A port of this machine that nobody listens on.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn spawn(directory: &Path, port: u16, arguments: &[String]) -> Child {
     let start = |program: &str| {
         Command::new(program)
             // Debian's program does what its name says.
             .arg0("redis-server")
             .args(["--port", &port.to_string()])
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-            .args(["--appendfsync", appendfsync, "--logfile", "redis.log"])
+            .args(["--logfile", "redis.log"])
             .arg("--dir")
             .arg(directory)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -118,7 +141,7 @@ fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
     let process = start("redis-server").or_else(|_| start("redis-check-rdb"));
     let mut process = process.expect("a Redis server: scripts/setup.sh installs it");
     let deadline = Instant::now() + START_TIME_MAX;
-    while !ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG")) {
+    while !ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG") || answer.starts_with("-NOAUTH")) {
         if let Some(status) = process.try_wait().expect("state of the server") {
             let log = std::fs::read_to_string(directory.join("redis.log")).unwrap_or_default();
             panic!("the Redis server ended with {status}: {log}");

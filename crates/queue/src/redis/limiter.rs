@@ -6,7 +6,7 @@ use model::limits;
 use tokio::sync::Mutex;
 
 use super::{
-    RedisUrlError, client,
+    address::RedisAddress,
     link::{Failure, Link, Server},
     scripts,
     scripts::Script,
@@ -37,15 +37,18 @@ pub struct SharedWindow {
 
 impl SharedWindow {
     /// Connects at the first question.
-    pub fn new(url: &str, prefix: &str) -> Result<Self, RedisUrlError> {
-        let server = Arc::new(Server::new(client(url)?));
-        Ok(Self {
+    pub fn new(address: &RedisAddress, prefix: &str) -> Self {
+        let prefix = format!("{prefix}limit:");
+        // On a cluster all windows must be with one server, as the queue.
+        let keys = ["one", "another"].map(|name| format!("{prefix}{name}"));
+        let server = Arc::new(Server::new(address, keys.into()));
+        Self {
             link: Link::new(Arc::clone(&server)),
             server,
             script: scripts::window(),
-            prefix: format!("{prefix}limit:"),
+            prefix,
             connecting: Arc::default(),
-        })
+        }
     }
 
     /// Asks for `cost` units of `limit_per_minute`, all or none. `None` when Redis does not answer in [`limits::RATE_LIMIT_ANSWER_TIMEOUT`]; while it
@@ -87,7 +90,7 @@ impl SharedWindow {
             let _alone = alone;
             while Arc::strong_count(&server) > 1 {
                 match server.connect().await {
-                    Ok(_) => return server.came("limits"),
+                    Ok(contact) => return server.came("limits", contact.client, contact.info.run()),
                     Err(_) => tokio::time::sleep(limits::REDIS_RETRY_INTERVAL).await,
                 }
             }

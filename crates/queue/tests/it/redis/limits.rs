@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use queue::redis::{SharedWindow, Verdict};
+use queue::{
+    RedisAddress,
+    redis::{SharedWindow, Verdict},
+};
 use testkit::{redis_server::RedisServer, suites::queue::PATIENCE};
 
 async fn connected(server: &RedisServer) -> SharedWindow {
-    let window = SharedWindow::new(&server.url(), "").unwrap();
+    let window = SharedWindow::new(&RedisAddress::parse(&server.url(), None).unwrap(), "");
     tokio::time::timeout(PATIENCE, window.back()).await.unwrap();
     window
 }
