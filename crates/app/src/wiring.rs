@@ -43,10 +43,16 @@ pub async fn load_engine(settings: &Settings, meta: Arc<dyn MetaStore>) -> anyho
     let queue = EmbeddedQueue::open(&directory.join("queue"), options, Arc::clone(&clock))
         .with_context(|| format!("cannot open the queue in {}", directory.join("queue").display()))?;
     let (queue, limiter): ((Arc<dyn EventQueue>, _), Arc<dyn RateLimiter>) = match &settings.redis_url {
-        Some(url) => (
-            (redis::queue(settings, url, queue, Arc::clone(&clock)).await?, "redis"),
-            redis::limiter(settings, url)?,
-        ),
+        Some(url) => {
+            let address = redis::address(settings, url)?;
+            (
+                (
+                    redis::queue(settings, &address, queue, Arc::clone(&clock)).await?,
+                    "redis",
+                ),
+                redis::limiter(settings, &address),
+            )
+        }
         None => ((Arc::new(queue), "embedded"), Arc::new(LocalRateLimiter::default())),
     };
     let is_postgres = settings.database_url.is_some();

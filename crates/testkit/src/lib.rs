@@ -1,5 +1,6 @@
 //! For tests: builders, fixed clock, suites that define a backend.
 
+pub mod authority;
 pub mod build;
 pub mod clock;
 pub mod directory;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use model::Clock;
 use queue::{
-    EmbeddedQueue, EventQueue, FallbackQueue, RedisOptions, RedisQueue,
+    EmbeddedQueue, EventQueue, FallbackQueue, RedisAddress, RedisOptions, RedisQueue,
     redis::{SharedWindow, Verdict},
 };
 use server::limit::{RateLimiter, SharedDecision, SharedRateLimiter, SharedWindows};
@@ -14,19 +14,33 @@ use uuid::Uuid;
 
 use crate::config::Settings;
 
+/// The Redis that the settings name.
+pub(super) fn address(settings: &Settings, url: &str) -> anyhow::Result<RedisAddress> {
+    let authorities = match &settings.redis_ca_file {
+        Some(file) => Some(fs::read(file).with_context(|| format!("cannot read REDIS_CA_FILE {}", file.display()))?),
+        None => None,
+    };
+    RedisAddress::parse(url, authorities.as_deref()).context(if authorities.is_some() {
+        "REDIS_URL, REDIS_CA_FILE"
+    } else {
+        "REDIS_URL"
+    })
+}
+
 /// The queue in Redis, with `local` for the time that Redis is away.
 pub(super) async fn queue(
     settings: &Settings,
-    url: &str,
+    address: &RedisAddress,
     local: EmbeddedQueue,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn EventQueue>> {
     let options = RedisOptions {
         prefix: settings.redis_prefix.clone(),
         bytes_max: settings.redis_queue_bytes_max,
+        wait_replicas: settings.redis_wait_replicas,
         ..RedisOptions::new(consumer_name(&settings.data_dir.join("redis-consumer"))?)
     };
-    let redis = RedisQueue::open(url, options, clock).await.context("REDIS_URL")?;
+    let redis = RedisQueue::open(address, options, clock).await;
     let queue = FallbackQueue::new(redis, local).await?;
     Ok(Arc::new(queue))
 }
@@ -47,9 +61,9 @@ fn consumer_name(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Rate limits that all servers of this Redis share.
-pub(super) fn limiter(settings: &Settings, url: &str) -> anyhow::Result<Arc<dyn RateLimiter>> {
-    let windows = SharedWindow::new(url, &settings.redis_prefix).context("REDIS_URL")?;
-    Ok(Arc::new(SharedRateLimiter::new(Arc::new(Windows(windows)))))
+pub(super) fn limiter(settings: &Settings, address: &RedisAddress) -> Arc<dyn RateLimiter> {
+    let windows = SharedWindow::new(address, &settings.redis_prefix);
+    Arc::new(SharedRateLimiter::new(Arc::new(Windows(windows))))
 }
 
 struct Windows(SharedWindow);

@@ -37,8 +37,8 @@ impl RedisAddress {
     }
 }
 
-/// A comma may be part of a password: it parts two only before another URL.
-fn urls(text: &str) -> Vec<&str> {
+/// The URLs of a text. A comma may be part of a password: it parts two only before another URL.
+pub fn urls(text: &str) -> Vec<&str> {
     let mut urls = Vec::new();
     let mut rest = text;
     let parting = |text: &str| {

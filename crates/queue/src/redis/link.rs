@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use model::limits;
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, aio::MultiplexedConnection,
+    Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind,
+    aio::MultiplexedConnection,
 };
 use tokio::sync::{Mutex, watch};
 
@@ -235,12 +236,18 @@ impl Link {
     }
 }
 
-/// A server that could not be asked.
+/// A server that could not be asked, with what may help.
 pub(super) fn unreached(client: &Client, why: &str) -> Failure {
-    let remedy = if why.contains("invalid peer certificate") {
+    let is_tls = matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    let remedy = if says(&["invalid peer certificate"]) {
         ": set REDIS_CA_FILE to the certificate of the authority that issued it, and name the host as it does"
-    } else if why.contains("InvalidContentType") {
-        ": it speaks no TLS on this port; the URL of a server without TLS begins with redis://"
+    } else if says(&["authentication failed", "WRONGPASS", "NOAUTH"]) {
+        ": the user and password of REDIS_URL are not those of this server"
+    } else if is_tls && says(&["timed out", "not answer", "InvalidContentType"]) {
+        ": where it speaks no TLS on this port, the URL begins with redis://"
+    } else if !is_tls && says(&["broken pipe", "driver", "closed", "reset", "end of file"]) {
+        ": where it speaks TLS on this port, the URL begins with rediss://"
     } else {
         ""
     };

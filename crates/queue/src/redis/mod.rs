@@ -58,7 +58,7 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::{
-    address::{RedisAddress, RedisUrlError},
+    address::{RedisAddress, RedisUrlError, urls},
     limiter::{SharedWindow, Verdict},
 };
 use self::{

@@ -4,6 +4,7 @@ mod cluster;
 mod limits;
 mod outages;
 mod sharing;
+mod tls;
 
 use std::sync::Arc;
 
@@ -20,8 +21,11 @@ use testkit::{
 /// Opens a queue without certificates.
 pub async fn open(url: &str, options: RedisOptions) -> RedisQueue {
     let address = RedisAddress::parse(url, None).unwrap();
-    let clock = Arc::new(FixedClock::at(instant("2026-02-01T00:00:00Z")));
-    RedisQueue::open(&address, options, clock).await
+    RedisQueue::open(&address, options, clock()).await
+}
+
+pub fn clock() -> Arc<FixedClock> {
+    Arc::new(FixedClock::at(instant("2026-02-01T00:00:00Z")))
 }
 
 /// A queue in a server of its own.
