@@ -189,6 +189,7 @@ impl Engine {
         Ok(StatusReport {
             ready: dependencies.iter().all(|dependency| dependency.ready),
             dependencies,
+            roles: self.config.roles.iter().map(|role| role.name().to_owned()).collect(),
             queue: QueueReport {
                 waiting: queue.waiting,
                 pending: queue.delivered,

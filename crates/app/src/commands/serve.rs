@@ -37,7 +37,7 @@ pub struct Args {
 /// Runs the server until it is told to stop.
 pub async fn run(_args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let meta = wiring::open_meta_store(&context.settings).await?;
-    let engine = wiring::load_engine(&context.settings, Arc::clone(&meta)).await?;
+    let engine = wiring::load_engine(&context.settings, Arc::clone(&meta), EngineMode::Serve).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = server::start(Arc::clone(&engine), EngineMode::Serve).await?;

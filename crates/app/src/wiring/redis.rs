@@ -12,6 +12,7 @@ use queue::{
 use server::limit::{RateLimiter, SharedDecision, SharedRateLimiter, SharedWindows};
 use uuid::Uuid;
 
+use super::EngineMode;
 use crate::config::Settings;
 
 /// The Redis that the settings name.
@@ -31,6 +32,7 @@ pub(super) fn address(settings: &Settings, url: &str) -> anyhow::Result<RedisAdd
 pub(super) async fn queue(
     settings: &Settings,
     address: &RedisAddress,
+    mode: EngineMode,
     local: EmbeddedQueue,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn EventQueue>> {
@@ -38,11 +40,21 @@ pub(super) async fn queue(
         prefix: settings.redis_prefix.clone(),
         bytes_max: settings.redis_queue_bytes_max,
         wait_replicas: settings.redis_wait_replicas,
+        roles: roles(settings, mode),
         ..RedisOptions::new(consumer_name(&settings.data_dir.join("redis-consumer"))?)
     };
     let redis = RedisQueue::open(address, options, clock).await;
     let queue = FallbackQueue::new(redis, local).await?;
     Ok(Arc::new(queue))
+}
+
+/// What this process tells the others that it does.
+fn roles(settings: &Settings, mode: EngineMode) -> String {
+    let roles: Vec<&str> = settings.roles.iter().map(|role| role.name()).collect();
+    match mode {
+        EngineMode::Serve => roles.join(","),
+        EngineMode::Command => String::new(),
+    }
 }
 
 /// The name under which this data directory's process reads. Its own for ever: the store's checkpoint goes by it.

@@ -152,7 +152,8 @@ impl Core {
             .arg(Uuid::new_v4().to_string())
             .arg(info.run())
             .arg(skip)
-            .arg(given.map(|given| given.to_string()).unwrap_or_default());
+            .arg(given.map(|given| given.to_string()).unwrap_or_default())
+            .arg(&self.options.roles);
         let (id, reader, given): (String, String, u64) = command.query_async(connection).await?;
         let id = Uuid::parse_str(&id).map_err(|_| Failure::Refused(format!("{id} is no id of a queue")))?;
         Ok(Greeted {

@@ -29,6 +29,7 @@
 mod address;
 mod entry;
 mod fetch;
+mod inspect;
 mod keeper;
 mod keys;
 mod letters;
@@ -59,6 +60,7 @@ use uuid::Uuid;
 
 pub use self::{
     address::{RedisAddress, RedisUrlError, urls},
+    inspect::inspect,
     limiter::{SharedWindow, Verdict},
 };
 use self::{
@@ -85,6 +87,8 @@ pub struct RedisOptions {
     pub consumer_dead_after: Duration,
     /// Replicas that must have an append before it is confirmed; what so many of them have survives a failover to one of them.
     pub wait_replicas: u32,
+    /// What this process does, with commas between, for people who ask the queue: `api,worker`.
+    pub roles: String,
 }
 
 impl RedisOptions {
@@ -96,6 +100,7 @@ impl RedisOptions {
             bytes_max: limits::REDIS_QUEUE_BYTES_MAX_DEFAULT,
             consumer_dead_after: limits::QUEUE_CONSUMER_DEAD_AFTER,
             wait_replicas: 0,
+            roles: String::new(),
         }
     }
 }

@@ -213,6 +213,15 @@ fn read_range(range: Value) -> Result<Range, redis::ParsingError> {
 pub(super) struct Info(String);
 
 impl Info {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// A field that is a number; 0 where there is none.
+    pub(super) fn number(&self, name: &str) -> u64 {
+        self.field(name).parse().unwrap_or(0)
+    }
+
     /// A field; empty where there is none.
     pub(super) fn field(&self, name: &str) -> &str {
         let mut lines = self.0.lines();

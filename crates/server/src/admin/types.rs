@@ -12,6 +12,9 @@ pub struct StatusReport {
     pub ready: bool,
     /// Each dependency: `queue`, `event_store`, `metadata_store`.
     pub dependencies: Vec<DependencyStatus>,
+    /// What this process does.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// The queue.
     pub queue: QueueReport,
     /// Rows in the store now.

@@ -1,7 +1,8 @@
 -- Greets: makes queue and group where they are missing, begins this consumer's tenure. Returns the queue's id, what names this consumer's
 -- checkpoint beside it, and the last position that it was given.
 -- KEYS: stream, state, projects, tenures, consumers; and all others: while a slot moves, a server that cannot serve one refuses the greeting
--- ARGV: group, consumer, tenure, new id, this life of Redis, microseconds to skip, last position given as the consumer knows it or ''
+-- ARGV: group, consumer, tenure, new id, this life of Redis, microseconds to skip, last position given as the consumer
+--       knows it or '', roles of its process
 local stream, state, projects = KEYS[1], KEYS[2], KEYS[3]
 -- A Redis without memory lets a script go on that has begun to write with something that needs none: only so it can be emptied.
 redis.call('HDEL', state, 'nothing')
@@ -34,7 +35,8 @@ local given, reader = known[2] or '0', known[3]
 if not reader or (known[1] ~= ARGV[5] and given ~= ARGV[7]) then
     given, reader = '0', ARGV[3]
 end
-redis.call('HSET', KEYS[4], me, ARGV[3], me .. ':life', ARGV[5], me .. ':given', given, me .. ':reader', reader)
+redis.call('HSET', KEYS[4], me, ARGV[3], me .. ':life', ARGV[5], me .. ':given', given, me .. ':reader', reader,
+    me .. ':roles', ARGV[8])
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[5], time[1], me)
 return {redis.call('HGET', state, 'id'), reader, given}

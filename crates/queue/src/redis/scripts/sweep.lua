@@ -8,7 +8,7 @@ local time = redis.call('TIME')
 redis.call('HDEL', KEYS[2], 'nothing')
 redis.call('ZADD', KEYS[3], time[1], me)
 local function forget(name)
-    redis.call('HDEL', KEYS[4], name, name .. ':life', name .. ':given', name .. ':reader')
+    redis.call('HDEL', KEYS[4], name, name .. ':life', name .. ':given', name .. ':reader', name .. ':roles')
 end
 local moved, reads = 0, {}
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
