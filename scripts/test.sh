@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/simple-analytics/target
 packages=(--workspace)
 on_postgres=true
 if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
-    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test of the PostgreSQL stores, and the contract tests on PostgreSQL." >&2
+    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test of the PostgreSQL stores, those of the doctor on PostgreSQL, and the contract tests on PostgreSQL." >&2
     packages+=(--exclude store-postgres)
     on_postgres=false
 fi

@@ -8,9 +8,9 @@ use std::{
     io,
     os::unix::{fs::chown, process::CommandExt, process::parent_id},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -248,4 +248,114 @@ fn succeeded(output: io::Result<Output>, what: &str) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A server of a test's own that can be stopped; it flushes as a real one does. Ends with the value.
+pub struct OwnPostgres {
+    bin: PathBuf,
+    directory: tempfile::TempDir,
+    user: Option<(String, u32, u32)>,
+    process: Mutex<Child>,
+}
+
+impl OwnPostgres {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start() -> Self {
+        let bin = bin().expect("a PostgreSQL server: apt-get install postgresql");
+        let user = other_user().expect("who runs the server");
+        let directory = tempfile::tempdir().expect("a directory");
+        if let Some((_, uid, gid)) = &user {
+            chown(directory.path(), Some(*uid), Some(*gid)).expect("its owner");
+        }
+        let mut initdb = command_of(user.as_ref(), &bin.join("initdb"));
+        initdb.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "-D",
+        ]);
+        let data = directory.path().join("data");
+        succeeded(initdb.arg(data).current_dir(directory.path()).output(), "initdb");
+        let process = Mutex::new(run(&bin, directory.path(), user.as_ref()));
+        Self {
+            bin,
+            directory,
+            user,
+            process,
+        }
+    }
+
+    /// For `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://postgres@localhost/postgres?host={}",
+            self.directory.path().display()
+        )
+    }
+
+    /// Ends it as `kill -9` does.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn kill(&self) {
+        let mut process = self.process.lock().expect("process");
+        process.kill().expect("kill");
+        process.wait().expect("end");
+    }
+
+    /// Starts it again.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&self) {
+        *self.process.lock().expect("process") = run(&self.bin, self.directory.path(), self.user.as_ref());
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        if let Ok(mut process) = self.process.lock() {
+            // It may have been killed already.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn run(bin: &Path, directory: &Path, user: Option<&(String, u32, u32)>) -> Child {
+    let mut server = command_of(user, &bin.join("postgres"));
+    server
+        .arg("-D")
+        .arg(directory.join("data"))
+        .arg("-k")
+        .arg(directory)
+        .args(["-c", "listen_addresses="])
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let began = Instant::now();
+    let is_ready = || {
+        let asked = Command::new(bin.join("pg_isready"))
+            .arg("-q")
+            .arg("-h")
+            .arg(directory)
+            .status();
+        asked.is_ok_and(|status| status.success())
+    };
+    let mut process = server.spawn().expect("a server");
+    while !is_ready() {
+        if process.try_wait().expect("its state").is_some() {
+            // Processes of the one before may still be ending, and it waits for none of them.
+            process = server.spawn().expect("a server");
+        }
+        assert!(began.elapsed() < START_PATIENCE, "PostgreSQL does not answer");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    process
 }

@@ -21,10 +21,12 @@ const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Arguments of `event_status`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with 1 when something does not answer. Examples:\n  \
+#[command(
+    after_help = "Ends with 1 when something does not answer, or Redis or PostgreSQL have a problem. Examples:\n  \
     simple-analytics event_status --detailed\n  \
     simple-analytics event_status --watch\n  \
-    simple-analytics event_status --json | jq .queue.waiting")]
+    simple-analytics event_status --json | jq .queue.waiting"
+)]
 pub struct Args {
     /// Also where every project's events ended, and what Redis and PostgreSQL say of themselves
     #[arg(long)]
@@ -41,6 +43,9 @@ struct Shown {
     report: StatusReport,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inspections: Vec<Inspection>,
+    /// Everything answers, and no server has a problem.
+    #[serde(skip)]
+    is_well: bool,
 }
 
 /// Runs the command.
@@ -50,7 +55,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
         if !args.watch {
             let shown = look(client, args.detailed, context).await?;
             output.answer(&shown, || text(&shown, args.detailed, output))?;
-            return Ok(shown.report.ready);
+            return Ok(shown.is_well);
         }
         let clear = if std::io::stdout().is_terminal() {
             CLEAR_SCREEN
@@ -68,7 +73,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
                 write_out(&format!("{clear}{}", text(&shown, args.detailed, output)))?;
             }
             tokio::select! {
-                () = &mut told_to_stop => return Ok(shown.report.ready),
+                () = &mut told_to_stop => return Ok(shown.is_well),
                 () = tokio::time::sleep(WATCH_INTERVAL) => {}
             }
         }
@@ -83,12 +88,18 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
 
 async fn look(client: &AdminClient, detailed: bool, context: &Context) -> anyhow::Result<Shown> {
     let report = client.status().await?;
-    let mut inspections = Vec::new();
-    if detailed || !report.ready {
-        inspections = wiring::inspect(&context.settings, &*context.clock).await;
+    let mut inspections = wiring::inspect(&context.settings, &*context.clock).await;
+    let is_well = report.ready && inspections.iter().all(|part| part.level() < Level::Problem);
+    if detailed {
         inspections.push(processes(&report, context.settings.redis_url.is_some()));
+    } else {
+        inspections.retain(|part| part.level() == Level::Problem);
     }
-    Ok(Shown { report, inspections })
+    Ok(Shown {
+        report,
+        inspections,
+        is_well,
+    })
 }
 
 /// Who does the work of this data directory. Of a shared queue Redis tells it of all.
@@ -138,7 +149,9 @@ async fn without_report(error: anyhow::Error, context: &Context) -> anyhow::Resu
 }
 
 fn text(shown: &Shown, detailed: bool, output: Output) -> String {
-    let Shown { report, inspections } = shown;
+    let Shown {
+        report, inspections, ..
+    } = shown;
     let state = if report.ready {
         output.good("ready")
     } else {
