@@ -118,10 +118,12 @@ fn free_space(settings: &Settings, found: &mut Inspection) {
     found.fact("disk_free_bytes", free);
     let text = format!("{} are free on the disk of the data directory", size(free));
     let remedy = "free some room: without it events are refused";
-    match free {
-        ..limits::DISK_FREE_BYTES_MIN => found.problem(text, remedy),
-        ..FREE_BYTES_MIN => found.warn(text, remedy),
-        _ => found.ok(text),
+    if free < limits::DISK_FREE_BYTES_MIN {
+        found.problem(text, remedy);
+    } else if free < FREE_BYTES_MIN {
+        found.warn(text, remedy);
+    } else {
+        found.ok(text);
     }
 }
 
