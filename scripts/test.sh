@@ -16,7 +16,7 @@ else
     skip() { selection+=(--); for name in "$@"; do selection+=(--skip "$name"); done; }
 fi
 if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
-    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos." >&2
+    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos, doctor, roles." >&2
     packages+=(--exclude store-postgres)
     stores=(embedded)
     [ $# -gt 0 ] || skip chaos:: same_answers::

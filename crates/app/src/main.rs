@@ -17,6 +17,7 @@ mod admin_client;
 mod bench;
 mod commands;
 mod config;
+mod doctor;
 mod engine;
 mod generate;
 mod http_client;

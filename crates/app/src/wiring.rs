@@ -1,5 +1,6 @@
 //! The one place that knows every backend.
 
+mod inspect;
 mod redis;
 
 use std::{
@@ -23,7 +24,11 @@ use store_duckdb::{DuckdbOptions, DuckdbStore};
 use store_postgres::{PostgresEventStore, PostgresMetaStore};
 use store_sqlite::SqliteMetaStore;
 
+pub use self::inspect::inspect;
 use crate::config::Settings;
+
+/// Rules for user agents, and countries of addresses.
+const TABLES: [&str; 2] = ["user-agents.yaml", "countries.mmdb"];
 
 /// Opens the stores, and starts what `mode` and the settings say. The admin socket answers when this returns.
 pub async fn start_engine(settings: &Settings, mode: EngineMode) -> anyhow::Result<RunningEngine> {
@@ -40,7 +45,7 @@ pub async fn load_engine(
 ) -> anyhow::Result<Arc<Engine>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let limiter: Arc<dyn RateLimiter> = match &settings.redis_url {
-        Some(url) => redis::limiter(settings, url).await?,
+        Some(url) => redis::limiter(settings, &redis::address(settings, url)?).await,
         None => Arc::new(LocalRateLimiter::default()),
     };
     let is_postgres = settings.database_url.is_some();
@@ -78,7 +83,11 @@ async fn open_queue(
         })
         .transpose()?;
     Ok(match (&settings.redis_url, local) {
-        (Some(url), local) => (redis::queue(settings, url, takes_part, local, clock).await?, "redis"),
+        (Some(url), local) => {
+            let address = redis::address(settings, url)?;
+            let queue = redis::queue(settings, &address, mode, takes_part, local, clock).await?;
+            (queue, "redis")
+        }
         (None, Some(local)) => (Arc::new(local), "embedded"),
         (None, None) => (Arc::new(AbsentQueue), "none"),
     })
@@ -123,19 +132,14 @@ pub async fn open_meta_store(settings: &Settings) -> anyhow::Result<Arc<dyn Meta
 
 /// The enricher, with the tables that are there. Without them the keys that need them stay absent.
 fn enricher(settings: &Settings) -> anyhow::Result<Enricher> {
-    let agents = read_table(settings, "user-agents.yaml")?;
-    let countries = read_table(settings, "countries.mmdb")?;
+    let agents = read_table(settings, TABLES[0])?;
+    let countries = read_table(settings, TABLES[1])?;
     Enricher::new(agents.as_deref(), countries)
         .context("cannot use the run-time tables; fetch them again, or unset RUNTIME_DIR")
 }
 
 fn read_table(settings: &Settings, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
-    let candidates = table_directories(settings);
-    let Some(file) = candidates
-        .iter()
-        .map(|directory| directory.join(name))
-        .find(|file| file.exists())
-    else {
+    let Some(file) = find_table(settings, name) else {
         tracing::warn!(
             table = name,
             "a run-time table is missing: the keys that are read from it stay empty"
@@ -144,6 +148,18 @@ fn read_table(settings: &Settings, name: &str) -> anyhow::Result<Option<Vec<u8>>
     };
     let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(Some(bytes))
+}
+
+fn find_table(settings: &Settings, name: &str) -> Option<PathBuf> {
+    let mut files = table_directories(settings)
+        .into_iter()
+        .map(|directory| directory.join(name));
+    files.find(|file| file.exists())
+}
+
+/// Names of the run-time tables that are not there.
+pub fn missing_tables(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    TABLES.into_iter().filter(|name| find_table(settings, name).is_none())
 }
 
 /// Where run-time tables may be: as told, beside the binary as it is shipped, where it was built.

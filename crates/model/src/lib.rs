@@ -4,6 +4,7 @@ pub mod clock;
 pub mod event;
 pub mod field_errors;
 pub mod id;
+pub mod inspection;
 pub mod key;
 pub mod ledger;
 pub mod limits;

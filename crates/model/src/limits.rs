@@ -83,6 +83,11 @@ pub const REDIS_APPENDS_WAITING_MAX: usize = 4_096;
 /// Time in which Redis must connect and answer, longer by what large calls need: far more than a healthy one takes, and a request that waits
 /// for it is then answered from the local disk.
 pub const REDIS_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time in which one node of a cluster must connect and say where the keys are: then there is time for the one that it names.
+pub const REDIS_NODE_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time in which replicas of Redis must have an append, where they are waited for: far more than a healthy one takes, and less than a call may
+/// take, so that it is known that Redis itself answers.
+pub const REDIS_REPLICATION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes a second that a call to Redis is given time for, at least: a slow network, and an append-only file that is flushed.
 pub const REDIS_BYTES_PER_SECOND_MIN: usize = 4 * 1024 * 1024;
 /// How often Redis is tried again while it is away.

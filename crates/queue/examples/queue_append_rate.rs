@@ -43,8 +43,8 @@ async fn open(place: &str, directory: Option<String>) -> Arc<dyn EventQueue> {
             bytes_max: 4 << 30,
             ..queue::RedisOptions::new("measure")
         };
-        let queue = queue::RedisQueue::open(place, options, clock).await;
-        Arc::new(queue.unwrap_or_else(|error| panic!("{error}")))
+        let address = queue::RedisAddress::parse(place, None).unwrap_or_else(|error| panic!("{error}"));
+        Arc::new(queue::RedisQueue::open(&address, options, clock).await)
     }
     #[cfg(not(feature = "redis"))]
     panic!("built without the feature `redis`: {place}")

@@ -16,7 +16,7 @@ pub mod redis;
 #[cfg(feature = "redis")]
 pub use self::{
     fallback::FallbackQueue,
-    redis::{RedisOptions, RedisQueue},
+    redis::{RedisAddress, RedisOptions, RedisQueue},
 };
 pub use absent::AbsentQueue;
 pub use embedded::{EmbeddedOptions, EmbeddedQueue, OpenError};

@@ -19,6 +19,7 @@ use queue::{Delivery, Position, QueueError};
 use store::{AppendBatch, AppendReport, Checkpoint, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::batch::{Prepared, Refused};
 use crate::{admin::types::ProcessReport, engine::Engine};
@@ -62,7 +63,11 @@ struct Taken {
 
 /// Enriches what was read; `None` when that is nothing.
 async fn take(engine: &Engine, collected: Collected) -> Result<Option<Taken>, QueueError> {
-    let Collected { deliveries, is_full } = collected;
+    let Collected {
+        queue,
+        deliveries,
+        is_full,
+    } = collected;
     if deliveries.is_empty() {
         return Ok(None);
     }
@@ -72,7 +77,7 @@ async fn take(engine: &Engine, collected: Collected) -> Result<Option<Taken>, Qu
     let enricher = Arc::clone(engine.enricher());
     let is_shared = engine.queue().is_shared();
     // `prepare` catches panics per event; what is left can only be the runtime shutting down.
-    let prepared = tokio::task::spawn_blocking(move || batch::prepare(deliveries, &enricher, is_shared))
+    let prepared = tokio::task::spawn_blocking(move || batch::prepare(queue, deliveries, &enricher, is_shared))
         .await
         .map_err(|_| QueueError::Closed)?;
     Ok(Some(Taken {
@@ -86,6 +91,8 @@ async fn take(engine: &Engine, collected: Collected) -> Result<Option<Taken>, Qu
 
 /// What was read for a batch.
 struct Collected {
+    /// The queue's id when it was read.
+    queue: Uuid,
     deliveries: Vec<Delivery>,
     /// More would be too many, or too large: there may be more behind it.
     is_full: bool,
@@ -104,6 +111,7 @@ async fn collect(
     wait: Duration,
     unfinished: &mut Vec<Position>,
 ) -> Result<Collected, QueueError> {
+    let queue = engine.queue().id();
     let mut deliveries: Vec<Delivery> = Vec::new();
     let mut left_bytes = limits::STORE_BATCH_BYTES_MAX;
     let mut deadline = None;
@@ -125,6 +133,12 @@ async fn collect(
             .read(records_that_fit(left_events, left_bytes), rest)
             .await
         {
+            // It was lost or another server took over: positions under one id must not stand in a checkpoint of another.
+            Ok(more) if engine.queue().id() != queue => {
+                let positions: Vec<Position> = more.iter().map(|delivery| delivery.position).collect();
+                engine.queue().retry(&positions, Duration::ZERO).await?;
+                break false;
+            }
             Ok(more) if more.is_empty() && (deadline.is_none() || wait.is_zero()) => break false,
             Ok(more) => {
                 deadline = deadline.or_else(|| Some(Instant::now() + limits::STORE_BATCH_WAIT));
@@ -140,7 +154,11 @@ async fn collect(
             }
         }
     };
-    Ok(Collected { deliveries, is_full })
+    Ok(Collected {
+        queue,
+        deliveries,
+        is_full,
+    })
 }
 
 /// Why a batch was not finished.
@@ -251,7 +269,7 @@ impl Worker {
             let collected = collect(&engine, batch_events_max, Duration::ZERO, unfinished).await?;
             let next = take(&engine, collected).await?;
             if let Some(next) = &next {
-                engine.store().announce(&next.prepared.append(engine.queue().id()));
+                engine.store().announce(&next.prepared.append());
             }
             Ok::<_, QueueError>(next)
         };
@@ -289,7 +307,7 @@ impl Worker {
         for Refused { delivery, reason } in std::mem::take(&mut prepared.refused) {
             dead.push(self.dead_letter(delivery, &reason).await?);
         }
-        let mut batch = prepared.append(self.engine.queue().id());
+        let mut batch = prepared.append();
         prepared.release_items();
         batch.counts.extend(dead);
         self.store(batch, &prepared, abort).await

@@ -173,6 +173,8 @@ pub struct PostgresServer {
     server: Installed,
     user: Option<User>,
     process: Child,
+    /// What it is told beside [`OPTIONS`].
+    options: Vec<&'static str>,
 }
 
 impl PostgresServer {
@@ -184,10 +186,18 @@ impl PostgresServer {
     /// # Panics
     /// When no server can be started.
     pub fn start() -> Self {
-        or_say_what_to_install(Self::try_start())
+        Self::start_with(&[])
     }
 
-    fn try_start() -> io::Result<Self> {
+    /// Starts one with more options, as in `fsync=on`.
+    ///
+    /// # Panics
+    /// When no server can be started.
+    pub fn start_with(options: &[&'static str]) -> Self {
+        or_say_what_to_install(Self::try_start(options.to_vec()))
+    }
+
+    fn try_start(options: Vec<&'static str>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let server = Installed {
             bin: bin()?,
@@ -195,9 +205,10 @@ impl PostgresServer {
         };
         let user = other_user()?;
         server.initialize(user.as_ref())?;
-        let process = spawn(&server, user.as_ref())?;
+        let process = spawn(&server, user.as_ref(), &options)?;
         let started = Self {
             _folder: folder,
+            options,
             server,
             user,
             process,
@@ -237,7 +248,7 @@ impl PostgresServer {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
-        self.process = or_say_what_to_install(spawn(&self.server, self.user.as_ref()));
+        self.process = or_say_what_to_install(spawn(&self.server, self.user.as_ref(), &self.options));
     }
 
     /// Lets it stand still: connections are taken, nothing is answered.
@@ -291,10 +302,11 @@ impl Drop for PostgresServer {
     }
 }
 
-fn spawn(server: &Installed, user: Option<&User>) -> io::Result<Child> {
+fn spawn(server: &Installed, user: Option<&User>, options: &[&str]) -> io::Result<Child> {
     let log = fs::File::create(server.directory.join("log"))?;
     let mut process = command_of(user, &server.bin.join("postgres"))
         .args(server.arguments())
+        .args(options.iter().flat_map(|option| ["-c", *option]))
         .current_dir(&server.directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -25,7 +25,7 @@ const START_TIME_MAX: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     directory: tempfile::TempDir,
     port: u16,
-    appendfsync: &'static str,
+    arguments: Vec<String>,
     process: Mutex<Child>,
 }
 
@@ -34,14 +34,24 @@ impl RedisServer {
     ///
     /// # Panics
     /// When there is no Redis server on this machine, or it does not start.
-    pub fn start(appendfsync: &'static str) -> Self {
+    pub fn start(appendfsync: &str) -> Self {
+        Self::start_with(appendfsync, &[])
+    }
+
+    /// Starts one with more arguments.
+    ///
+    /// # Panics
+    /// When there is no Redis server on this machine, or it does not start.
+    pub fn start_with(appendfsync: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let port = free_port().expect("a free port");
-        let process = Mutex::new(spawn(directory.path(), port, appendfsync));
+        let port = free_port();
+        let mut all = vec!["--appendfsync".to_owned(), appendfsync.to_owned()];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let process = Mutex::new(spawn(directory.path(), port, &all));
         Self {
             directory,
             port,
-            appendfsync,
+            arguments: all,
             process,
         }
     }
@@ -71,7 +81,7 @@ impl RedisServer {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&self) {
-        *self.process.lock().expect("process") = spawn(self.directory.path(), self.port, self.appendfsync);
+        *self.process.lock().expect("process") = spawn(self.directory.path(), self.port, &self.arguments);
     }
 
     /// Lets it stand still: connections are taken, nothing is answered.
@@ -109,12 +119,22 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
+/// A port of this machine that nobody listens on.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn spawn(directory: &Path, port: u16, arguments: &[String]) -> Child {
     let start = |program: &str| {
         Command::new(program)
             // Debian's program does what its name says.
             .arg0("redis-server")
-            .args(arguments(directory, port, appendfsync))
+            .args(ours(directory, port))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -123,7 +143,7 @@ fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
     let process = start("redis-server").or_else(|_| start("redis-check-rdb"));
     let mut process = process.expect("a Redis server: scripts/setup.sh installs it");
     let deadline = Instant::now() + START_TIME_MAX;
-    while !ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG")) {
+    while !ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG") || answer.starts_with("-NOAUTH")) {
         if let Some(status) = process.try_wait().expect("state of the server") {
             let log = std::fs::read_to_string(directory.join("redis.log")).unwrap_or_default();
             panic!("the Redis server ended with {status}: {log}");
@@ -134,7 +154,8 @@ fn spawn(directory: &Path, port: u16, appendfsync: &str) -> Child {
     process
 }
 
-fn arguments(directory: &Path, port: u16, appendfsync: &str) -> Vec<String> {
+/// What every server of tests has.
+fn ours(directory: &Path, port: u16) -> Vec<String> {
     let directory = directory.display().to_string();
     let port = port.to_string();
     [
@@ -142,7 +163,6 @@ fn arguments(directory: &Path, port: u16, appendfsync: &str) -> Vec<String> {
         ["--bind", "127.0.0.1"],
         ["--save", ""],
         ["--appendonly", "yes"],
-        ["--appendfsync", appendfsync],
         ["--logfile", "redis.log"],
         ["--dir", &directory],
     ]
@@ -154,11 +174,6 @@ fn arguments(directory: &Path, port: u16, appendfsync: &str) -> Vec<String> {
 
 fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}/")
-}
-
-fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// A part of the Redis server that all tests of a run share. It flushes nothing.
@@ -197,8 +212,10 @@ fn launch(place: &Place) -> io::Result<String> {
     // Debian's program does what its name says.
     let called = place.directory.join("redis-server");
     symlink(program, &called)?;
-    let port = free_port()?;
-    place.launch(None, &called, &arguments(&place.directory, port, "no"), || {
+    let port = free_port();
+    let mut arguments = ours(&place.directory, port);
+    arguments.extend(["--appendfsync", "no"].map(str::to_owned));
+    place.launch(None, &called, &arguments, || {
         Ok(ask(port, "PING").is_ok_and(|answer| answer.starts_with("+PONG")))
     })?;
     Ok(port.to_string())

@@ -2,12 +2,17 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
+use model::inspection::{Inspection, Level};
+use serde::Serialize;
+use serde_json::json;
 use server::admin::types::{DependencyStatus, ProjectReport, QueueReport, SchedulerReport, StatusReport};
 
-use super::Context;
+use super::{Context, doctor};
 use crate::{
+    admin_client::AdminClient,
     engine::{OnInterrupt, stop_signal, with_admin},
     output::{Align, Output, duration, grouped, size, write_out},
+    wiring,
 };
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -17,13 +22,13 @@ const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 /// Arguments of `event_status`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ends with 1 when something does not answer that the roles of the server need. Examples:\n  \
+    after_help = "Ends with 1 when something does not answer that the roles of the server need, or Redis or PostgreSQL have a problem. Examples:\n  \
     simple-analytics event_status --detailed\n  \
     simple-analytics event_status --watch\n  \
     simple-analytics event_status --json | jq .queue.waiting"
 )]
 pub struct Args {
-    /// Also where every project's events ended
+    /// Also where every project's events ended, and what Redis and PostgreSQL say of themselves
     #[arg(long)]
     detailed: bool,
     /// Again every two seconds, until interrupted; with --json one line each
@@ -31,14 +36,26 @@ pub struct Args {
     watch: bool,
 }
 
+/// What is shown: the report, and what the servers behind it say of themselves.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    report: StatusReport,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inspections: Vec<Inspection>,
+    /// Everything answers, and no server has a problem.
+    #[serde(skip)]
+    is_well: bool,
+}
+
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     let output = context.output;
-    let ready = with_admin(&context.settings, OnInterrupt::LeaveToWork, async |client| {
+    let shown = with_admin(&context.settings, OnInterrupt::LeaveToWork, async |client| {
         if !args.watch {
-            let report = client.status().await?;
-            output.answer(&report, || text(&report, args.detailed, output))?;
-            return Ok(report.ready);
+            let shown = look(client, args.detailed, context).await?;
+            output.answer(&shown, || text(&shown, args.detailed, output))?;
+            return Ok(shown.is_well);
         }
         let clear = if std::io::stdout().is_terminal() {
             CLEAR_SCREEN
@@ -49,23 +66,92 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
             let told_to_stop = stop_signal();
         }
         loop {
-            let report = client.status().await?;
+            let shown = look(client, args.detailed, context).await?;
             if output.json {
-                write_out(&format!("{}\n", serde_json::to_string(&report)?))?;
+                write_out(&format!("{}\n", serde_json::to_string(&shown)?))?;
             } else {
-                write_out(&format!("{clear}{}", text(&report, args.detailed, output)))?;
+                write_out(&format!("{clear}{}", text(&shown, args.detailed, output)))?;
             }
             tokio::select! {
-                () = &mut told_to_stop => return Ok(report.ready),
+                () = &mut told_to_stop => return Ok(shown.is_well),
                 () = tokio::time::sleep(WATCH_INTERVAL) => {}
             }
         }
     })
-    .await?;
-    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    .await;
+    match shown {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        Err(error) => without_report(error, context).await,
+    }
 }
 
-fn text(report: &StatusReport, detailed: bool, output: Output) -> String {
+async fn look(client: &AdminClient, detailed: bool, context: &Context) -> anyhow::Result<Shown> {
+    let report = client.status().await?;
+    let mut inspections = wiring::inspect(&context.settings, &*context.clock).await;
+    let is_well = report.ready && inspections.iter().all(|part| part.level() < Level::Problem);
+    if detailed {
+        inspections.push(processes(&report, context.settings.redis_url.is_some()));
+    } else {
+        inspections.retain(|part| part.level() == Level::Problem);
+    }
+    Ok(Shown {
+        report,
+        inspections,
+        is_well,
+    })
+}
+
+/// Who does the work of this data directory. Of a shared queue Redis tells it of all.
+fn processes(report: &StatusReport, is_shared: bool) -> Inspection {
+    let mut found = Inspection::new("this server");
+    let does = |role: &str| report.roles.iter().any(|done| done == role);
+    found.fact("roles", report.roles.join(","));
+    found.fact("workers", report.queue.consumers);
+    if report.queue.consumers == 0 && does("worker") {
+        found.problem(
+            "no server runs on this data directory: no worker stores what waits here, no scheduler applies retention",
+            "start it: `simple-analytics serve`",
+        );
+        return found;
+    }
+    if report.queue.consumers == 0 && !is_shared {
+        found.problem(
+            "no worker is alive: events are accepted and not stored",
+            "start the server with ROLES that name worker",
+        );
+    }
+    if !does("scheduler") && !is_shared {
+        found.warn(
+            "this server does not apply retention",
+            "let ROLES of one server name scheduler",
+        );
+    }
+    found
+}
+
+/// The report could not be had: then what stands in its way, with the remedy.
+async fn without_report(error: anyhow::Error, context: &Context) -> anyhow::Result<ExitCode> {
+    let inspections = wiring::inspect(&context.settings, &*context.clock).await;
+    if inspections.iter().all(|part| part.level() != Level::Problem) {
+        return Err(error);
+    }
+    let output = context.output;
+    let why = format!("{error:#}");
+    output.answer(
+        &json!({"ready": false, "error": why, "inspections": inspections}),
+        || {
+            let parts: String = inspections.iter().map(|part| doctor::findings(part, output)).collect();
+            format!("{}  {why}\n\n{parts}", output.bad("not ready"))
+        },
+    )?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn text(shown: &Shown, detailed: bool, output: Output) -> String {
+    let Shown {
+        report, inspections, ..
+    } = shown;
     let state = if report.ready {
         output.good("ready")
     } else {
@@ -89,6 +175,15 @@ fn text(report: &StatusReport, detailed: bool, output: Output) -> String {
     if detailed {
         text.push('\n');
         text.push_str(&ledger(&report.projects, output));
+        for part in inspections {
+            text.push_str(&format!("\n{}", doctor::facts(part)));
+        }
+    }
+    for part in inspections
+        .iter()
+        .filter(|part| detailed || part.level() == Level::Problem)
+    {
+        text.push_str(&format!("\n{}", doctor::findings(part, output)));
     }
     text
 }

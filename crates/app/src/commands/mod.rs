@@ -11,6 +11,7 @@ mod bench;
 mod cleanup_events;
 mod config;
 mod dead_letters;
+mod doctor;
 mod event_status;
 mod export;
 mod fields;
@@ -171,6 +172,8 @@ pub enum Command {
     /// Show the state of queue, stores and projects
     #[command(name = "event_status", alias = "event-status")]
     EventStatus(event_status::Args),
+    /// Look for what is wrong with settings, machine and servers, with what to do about it
+    Doctor(doctor::Args),
     /// List, show, retry and discard events that could not be stored
     #[command(name = "dead_letters", alias = "dead-letters")]
     DeadLetters(dead_letters::Args),
@@ -195,6 +198,7 @@ impl Command {
         match self {
             Self::Serve(args) => args.server.setting_flags(),
             Self::Config(args) => args.server.setting_flags(),
+            Self::Doctor(args) => args.server.setting_flags(),
             _ => BTreeMap::new(),
         }
     }
@@ -206,7 +210,7 @@ impl Command {
 
     /// Runs the command.
     pub async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        if !matches!(self, Self::Config(_)) {
+        if !matches!(self, Self::Config(_) | Self::Doctor(_)) {
             context.settings.check_supported()?;
         }
         match self {
@@ -217,6 +221,7 @@ impl Command {
             Self::ProcessEvents(args) => process_events::run(args, context).await,
             Self::CleanupEvents(args) => cleanup_events::run(args, context).await,
             Self::EventStatus(args) => event_status::run(args, context).await,
+            Self::Doctor(args) => doctor::run(args, context).await,
             Self::DeadLetters(args) => dead_letters::run(args, context).await,
             Self::Import(args) => import::run(args, context).await,
             Self::Export(args) => export::run(args, context).await,

@@ -15,14 +15,18 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "must be an address and a port, such as 127.0.0.1:8000 or [::]:8000".to_owned())
 }
 
-/// Where a Redis server is; empty = nowhere.
+/// Where a Redis is, or nodes of a cluster; empty = nowhere.
 pub fn redis_url(text: &str) -> Result<Option<String>, String> {
-    let wrong = "must be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]";
-    match text.split_once("://") {
-        None if text.is_empty() => Ok(None),
-        Some(("redis", rest)) if !rest.is_empty() => Ok(Some(text.to_owned())),
-        Some(("rediss", _)) => Err(format!("{wrong}: this build speaks no TLS to Redis")),
-        _ => Err(wrong.to_owned()),
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_ours = text.starts_with("redis://") || text.starts_with("rediss://");
+    match queue::RedisAddress::parse(text, None) {
+        Ok(_) if is_ours => Ok(Some(text.to_owned())),
+        _ => Err(
+            "must be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss://… for TLS, or several of them (nodes of a cluster) with commas between"
+                .to_owned(),
+        ),
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Settings {
     pub queue_bytes_max: u64,
     /// The Redis that keeps the queue and the rate limits; `None` = they are embedded.
     pub redis_url: Option<String>,
+    /// The certificate of the authority that issued the one of Redis; `None` = those that the system trusts.
+    pub redis_ca_file: Option<PathBuf>,
+    /// Replicas of Redis that must have an event before it is accepted.
+    pub redis_wait_replicas: u32,
     /// What is put before every key in Redis.
     pub redis_prefix: String,
     /// Bytes that may wait in Redis.
@@ -110,6 +114,8 @@ impl Settings {
                 .filter(|limit| *limit > 0),
             queue_bytes_max: reader.value("queue_bytes_max", 0, parse::bytes),
             redis_url: reader.value("redis_url", None, parse::redis_url),
+            redis_ca_file: reader.text("redis_ca_file").map(PathBuf::from),
+            redis_wait_replicas: reader.value("redis_wait_replicas", 0, parse::whole),
             redis_prefix: reader.text("redis_prefix").unwrap_or_default(),
             redis_queue_bytes_max: reader.value("redis_queue_bytes_max", 0, parse::bytes),
             store_memory_bytes_max: reader.value("store_memory_bytes_max", 0, parse::bytes),

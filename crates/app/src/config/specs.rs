@@ -5,7 +5,7 @@
 pub enum Secrecy {
     /// As it is.
     Open,
-    /// A URL whose user information is hidden.
+    /// A URL, or several, whose user information is hidden.
     Url,
     /// Not at all.
     Hidden,
@@ -51,6 +51,10 @@ pub const SPECS: &[Spec] = &[
     secret("database_url", "DATABASE_URL", Secrecy::Url),
     secret("database_replica_url", "DATABASE_REPLICA_URL", Secrecy::Url),
     secret("redis_url", "REDIS_URL", Secrecy::Url),
+    // PEM: the authority whose certificate a rediss:// server has, instead of those of the system.
+    open("redis_ca_file", "REDIS_CA_FILE", ""),
+    // Replicas that must have an event before it is accepted; 0 = a failover may cost the last ones.
+    open("redis_wait_replicas", "REDIS_WAIT_REPLICAS", "0"),
     // Before every key in Redis, so that several installations share one.
     open("redis_prefix", "REDIS_PREFIX", ""),
     // Redis keeps what waits in memory. model::limits::REDIS_QUEUE_BYTES_MAX_DEFAULT.
@@ -83,7 +87,10 @@ impl Spec {
         match self.secrecy {
             Secrecy::Open => value.to_owned(),
             Secrecy::Hidden => "***".to_owned(),
-            Secrecy::Url => masked_url(value),
+            Secrecy::Url => {
+                let urls = queue::redis::urls(value);
+                urls.into_iter().map(masked_url).collect::<Vec<_>>().join(",")
+            }
         }
     }
 }
@@ -93,6 +100,10 @@ fn masked_url(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else {
         return "***".to_owned();
     };
+    // Written wrongly, the password may stand in what looks like the path.
+    if url.path().contains('@') {
+        return "***".to_owned();
+    }
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "***".to_owned();
     }

@@ -255,7 +255,7 @@ fn a_redis_is_told_by_its_url() {
         "cache:6379",
         "http://:hunter2@cache",
         "redis://",
-        "rediss://:hunter2@cache",
+        "redis://cache,http://:hunter2@cache",
     ] {
         let text = settings(&[("REDIS_URL", wrong)]).unwrap_err().to_string();
         assert!(text.contains("must be redis://"), "{text}");

@@ -6,19 +6,34 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use model::Clock;
 use queue::{
-    EmbeddedQueue, EventQueue, FallbackQueue, RedisOptions, RedisQueue,
+    EmbeddedQueue, EventQueue, FallbackQueue, RedisAddress, RedisOptions, RedisQueue,
     redis::{SharedWindow, Verdict},
 };
 use server::limit::{RateLimiter, SharedDecision, SharedRateLimiter, SharedWindows};
 use uuid::Uuid;
 
+use super::EngineMode;
 use crate::config::Settings;
+
+/// The Redis that the settings name.
+pub(super) fn address(settings: &Settings, url: &str) -> anyhow::Result<RedisAddress> {
+    let authorities = match &settings.redis_ca_file {
+        Some(file) => Some(fs::read(file).with_context(|| format!("cannot read REDIS_CA_FILE {}", file.display()))?),
+        None => None,
+    };
+    RedisAddress::parse(url, authorities.as_deref()).context(if authorities.is_some() {
+        "REDIS_URL, REDIS_CA_FILE"
+    } else {
+        "REDIS_URL"
+    })
+}
 
 /// The queue in Redis, with `local` for the time that Redis is away. A process that `takes_part` reads under the name of its data directory;
 /// one that only looks has a name that nobody remembers.
 pub(super) async fn queue(
     settings: &Settings,
-    url: &str,
+    address: &RedisAddress,
+    mode: EngineMode,
     takes_part: bool,
     local: Option<EmbeddedQueue>,
     clock: Arc<dyn Clock>,
@@ -30,13 +45,24 @@ pub(super) async fn queue(
     let options = RedisOptions {
         prefix: settings.redis_prefix.clone(),
         bytes_max: settings.redis_queue_bytes_max,
+        wait_replicas: settings.redis_wait_replicas,
+        roles: roles(settings, mode),
         ..RedisOptions::new(consumer)
     };
-    let redis = RedisQueue::open(url, options, clock).await.context("REDIS_URL")?;
+    let redis = RedisQueue::open(address, options, clock).await;
     Ok(match local {
         Some(local) => Arc::new(FallbackQueue::new(redis, local).await?),
         None => Arc::new(redis),
     })
+}
+
+/// What this process tells the others that it does.
+fn roles(settings: &Settings, mode: EngineMode) -> String {
+    let roles: Vec<&str> = settings.roles.iter().map(|role| role.name()).collect();
+    match mode {
+        EngineMode::Serve => roles.join(","),
+        EngineMode::Command => String::new(),
+    }
 }
 
 /// The name under which this data directory's process reads. Its own for ever: the store's checkpoint goes by it.
@@ -55,11 +81,9 @@ fn consumer_name(file: &Path) -> anyhow::Result<String> {
 }
 
 /// Rate limits that all servers of this Redis share.
-pub(super) async fn limiter(settings: &Settings, url: &str) -> anyhow::Result<Arc<dyn RateLimiter>> {
-    let windows = SharedWindow::open(url, &settings.redis_prefix)
-        .await
-        .context("REDIS_URL")?;
-    Ok(Arc::new(SharedRateLimiter::new(Arc::new(Windows(windows)))))
+pub(super) async fn limiter(settings: &Settings, address: &RedisAddress) -> Arc<dyn RateLimiter> {
+    let windows = SharedWindow::open(address, &settings.redis_prefix).await;
+    Arc::new(SharedRateLimiter::new(Arc::new(Windows(windows))))
 }
 
 struct Windows(SharedWindow);

@@ -105,10 +105,14 @@ impl Fetcher {
             .arg(tenure)
             .arg(limits::REDIS_FETCH_RECORDS)
             .arg(pending_after.map_or_else(|| ">".to_owned(), |after| format!("{after}-0")));
+        let is_new = pending_after.is_none();
         let (entries, last_position, deliveries): (Vec<Entry>, u64, Vec<u32>) =
             self.link.query(&command, limits::REDIS_ANSWER_TIMEOUT).await?;
         self.last_position = last_position;
         let last = entries.last().map(|entry| entry.id.0);
+        if !core.lock().accept(self.epoch, last.filter(|_| is_new)) {
+            return Err(Failure::Away("Redis was greeted again meanwhile".to_owned()));
+        }
         for (index, entry) in entries.into_iter().enumerate() {
             // Redis has counted the delivery that is under way.
             let before = deliveries.get(index).map_or(0, |count| count.saturating_sub(1));
@@ -144,7 +148,9 @@ impl Fetcher {
             self.core.lock().end(&delivery);
             return self.core.flush_acknowledged().await;
         }
-        self.core.lock().publish(position, Fetched { record, deliveries });
+        self.core
+            .lock()
+            .publish(self.epoch, position, Fetched { record, deliveries });
         Ok(())
     }
 

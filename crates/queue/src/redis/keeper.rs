@@ -7,7 +7,13 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Core, keys::GROUP, link::Failure, scripts};
+use super::{
+    Core,
+    keys::GROUP,
+    link::Failure,
+    nodes::{Contact, Info},
+    scripts,
+};
 
 /// Oldest version with all that is used (`XPENDING` and `XPENDING` with a consumer, `XINFO` in scripts).
 const VERSION_MIN: (u32, u32) = (6, 2);
@@ -22,15 +28,31 @@ pub(super) struct Facts {
     pub promise: String,
 }
 
+/// What a greeting has told.
+struct Greeted {
+    tenure: String,
+    /// Of what this consumer takes.
+    id: Uuid,
+    /// The last position that it was given.
+    given: u64,
+    facts: Facts,
+}
+
 /// Keeps until the queue goes.
 pub(super) async fn run(core: Arc<Core>) {
     let mut watch = core.server.watch();
     let mut next_sweep = Instant::now();
     let mut last_refusal = String::new();
+    let mut greeted_at = None;
     loop {
         if watch.borrow_and_update().away.is_some() {
+            if let Some(at) = greeted_at {
+                // One that answers greetings and nothing else must not be asked in circles.
+                tokio::time::sleep_until(at + limits::REDIS_RETRY_INTERVAL).await;
+            }
             match core.greet().await {
                 Ok(()) => {
+                    greeted_at = Some(Instant::now());
                     tracing::info!(
                         version = core.facts().version,
                         promise = core.facts().promise,
@@ -74,26 +96,30 @@ pub(super) async fn run(core: Arc<Core>) {
 impl Core {
     /// Greets Redis: a new epoch begins.
     pub(super) async fn greet(&self) -> Result<(), Failure> {
-        let mut connection = self.server.connect().await?;
-        let greeting = tokio::time::timeout(limits::REDIS_ANSWER_TIMEOUT, self.greet_over(&mut connection));
-        let (tenure, id, facts) = greeting
+        let greeted = self.try_to_greet().await;
+        if let Err(failure) = &greeted {
+            self.server.stays_away(&failure.to_string());
+        }
+        greeted
+    }
+
+    async fn try_to_greet(&self) -> Result<(), Failure> {
+        let mut contact = self.server.connect().await?;
+        let greeting = tokio::time::timeout(limits::REDIS_ANSWER_TIMEOUT, self.greet_over(&mut contact));
+        let greeted = greeting
             .await
             .map_err(|_| Failure::Away("Redis did not answer in time".to_owned()))??;
-        *super::lock(&self.id) = Uuid::new_v5(&id, self.options.consumer.as_bytes());
-        *super::lock(&self.facts) = facts;
+        *super::lock(&self.facts) = greeted.facts;
         let epoch = self.server.availability().epoch + 1;
-        self.control.adopt(epoch, connection).await;
-        self.server.came(&tenure);
+        self.control.adopt(epoch, contact.connection).await;
+        self.lock().adopt(epoch, greeted.id, greeted.given);
+        self.server.came(&greeted.tenure, contact.client, contact.info.run());
         Ok(())
     }
 
-    async fn greet_over(&self, connection: &mut MultiplexedConnection) -> Result<(String, Uuid, Facts), Failure> {
-        let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.unwrap_or_default().trim().to_owned()
-        };
-        let version = field("redis_version");
+    async fn greet_over(&self, contact: &mut Contact) -> Result<Greeted, Failure> {
+        let Contact { connection, info, .. } = contact;
+        let version = info.field("redis_version");
         let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
         let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         if found < VERSION_MIN {
@@ -102,27 +128,40 @@ impl Core {
                 "this is Redis {version}, and it must be {major}.{minor} or newer"
             )));
         }
-        let promise = promise(connection).await;
+        if info.field("role") == "slave" {
+            return Err(Failure::Refused(format!(
+                "this Redis is a replica of {}:{}: REDIS_URL must name the master",
+                info.field("master_host"),
+                info.field("master_port")
+            )));
+        }
+        let facts = Facts {
+            version: version.to_owned(),
+            promise: promise(connection, info, self.options.wait_replicas).await,
+        };
         let tenure = Uuid::new_v4().to_string();
-        let keys = &self.keys;
-        let keys = [
-            &*keys.stream,
-            &keys.state,
-            &keys.projects,
-            &keys.tenures,
-            &keys.consumers,
-        ];
-        let mut command = scripts::call(&self.scripts.open, &keys);
+        let given = self.lock().given();
+        // Two failovers in a row may both begin behind the same position: they must not give the same ones.
+        let skip = limits::REDIS_RESTART_SKIP_MICROS;
+        let skip = skip + u64::from(Uuid::new_v4().as_fields().0) % skip;
+        let mut command = scripts::call(&self.scripts.open, &self.keys.all());
         command
             .arg(GROUP)
             .arg(&self.options.consumer)
             .arg(&tenure)
             .arg(Uuid::new_v4().to_string())
-            .arg(field("run_id"))
-            .arg(limits::REDIS_RESTART_SKIP_MICROS);
-        let id: String = command.query_async(connection).await?;
+            .arg(info.run())
+            .arg(skip)
+            .arg(given.map(|given| given.to_string()).unwrap_or_default())
+            .arg(&self.options.roles);
+        let (id, reader, given): (String, String, u64) = command.query_async(connection).await?;
         let id = Uuid::parse_str(&id).map_err(|_| Failure::Refused(format!("{id} is no id of a queue")))?;
-        Ok((tenure, id, Facts { version, promise }))
+        Ok(Greeted {
+            tenure,
+            id: Uuid::new_v5(&id, format!("{}/{reader}", self.options.consumer).as_bytes()),
+            given,
+            facts,
+        })
     }
 
     /// Says that this consumer lives, and puts back what dead ones held. Returns how many records.
@@ -140,7 +179,7 @@ impl Core {
 }
 
 /// What the server's settings promise; hosted servers often do not tell them.
-async fn promise(connection: &mut MultiplexedConnection) -> String {
+async fn promise(connection: &mut MultiplexedConnection, info: &Info, wait_replicas: u32) -> String {
     let mut settings = HashMap::new();
     for pattern in ["append*", "maxmemory-policy"] {
         let told: Result<HashMap<String, String>, _> = redis::cmd("CONFIG")
@@ -157,7 +196,7 @@ async fn promise(connection: &mut MultiplexedConnection) -> String {
             "this Redis forgets keys when its memory is full, the queue too: set maxmemory-policy noeviction"
         );
     }
-    match (setting("appendonly"), setting("appendfsync")) {
+    let promise = match (setting("appendonly"), setting("appendfsync")) {
         (Some("yes"), Some("always")) => "appendfsync always: what was accepted survives a power cut of Redis",
         (Some("yes"), Some("everysec")) => {
             "appendfsync everysec: what was accepted survives the end of Redis, a power cut of its machine costs up to 2 s"
@@ -167,6 +206,12 @@ async fn promise(connection: &mut MultiplexedConnection) -> String {
         }
         (Some(_), _) => "appendonly no: the end of Redis costs everything since its last snapshot",
         (None, _) => "it does not tell its appendfsync: what survives is unknown",
+    };
+    match (wait_replicas, info.field("connected_slaves")) {
+        (0, "0" | "") => promise.to_owned(),
+        (0, replicas) => format!("{promise}; {replicas} replicas, and a failover costs what they have not got yet"),
+        (wanted, replicas) => {
+            format!("{promise}; {wanted} of {replicas} replicas have what was accepted, so that it survives a failover")
+        }
     }
-    .to_owned()
 }

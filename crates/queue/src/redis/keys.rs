@@ -14,7 +14,7 @@ pub(super) struct Keys {
     pub projects: String,
     /// Hash: how far each local queue was forwarded, by its id.
     pub marks: String,
-    /// Hash: who reads under the name of each consumer.
+    /// Hash: who reads under the name of each consumer, and what it was given (`scripts/open.lua`).
     pub tenures: String,
     /// Sorted set: when each consumer was last alive, in seconds.
     pub consumers: String,
@@ -37,5 +37,19 @@ impl Keys {
             dead: key("dead"),
             dead_index: key("dead:positions"),
         }
+    }
+
+    /// Every key, in the order in which `scripts/open.lua` takes them.
+    pub(super) fn all(&self) -> [&str; 8] {
+        [
+            &self.stream,
+            &self.state,
+            &self.projects,
+            &self.tenures,
+            &self.consumers,
+            &self.marks,
+            &self.dead,
+            &self.dead_index,
+        ]
     }
 }

@@ -55,7 +55,7 @@ impl Core {
         for id in &ids {
             pipeline.cmd("XRANGE").arg(&self.keys.dead).arg(id).arg(id);
         }
-        let found: Vec<Vec<Entry>> = self.control.pipeline(&pipeline).await?;
+        let found: Vec<Vec<Entry>> = self.control.pipeline(&pipeline, limits::REDIS_ANSWER_TIMEOUT).await?;
         Ok(found.into_iter().flatten().filter_map(letter).collect())
     }
 

@@ -6,7 +6,7 @@ use model::limits;
 use tokio::sync::Mutex;
 
 use super::{
-    RedisUrlError, client,
+    address::RedisAddress,
     link::{Failure, Link, Server},
     scripts,
     scripts::Script,
@@ -37,18 +37,21 @@ pub struct SharedWindow {
 
 impl SharedWindow {
     /// Connects, or goes on trying while Redis is away: limits are in force with the first question, not behind it.
-    pub async fn open(url: &str, prefix: &str) -> Result<Self, RedisUrlError> {
-        let server = Arc::new(Server::new(client(url)?));
+    pub async fn open(address: &RedisAddress, prefix: &str) -> Self {
+        let prefix = format!("{prefix}limit:");
+        // On a cluster all windows must be with one server, as the queue.
+        let keys = ["one", "another"].map(|name| format!("{prefix}{name}"));
+        let server = Arc::new(Server::new(address, keys.into()));
         let window = Self {
             link: Arc::new(Link::new(Arc::clone(&server))),
             server,
             script: scripts::window(),
-            prefix: format!("{prefix}limit:"),
+            prefix,
             connecting: Arc::default(),
         };
         // A server that is away is told by whoever uses its queue.
         let _ = tokio::time::timeout(limits::REDIS_ANSWER_TIMEOUT, window.back()).await;
-        Ok(window)
+        window
     }
 
     /// Asks for `cost` units of `limit_per_minute`, all or none. `None` when Redis does not answer in [`limits::RATE_LIMIT_ANSWER_TIMEOUT`]; while it
@@ -90,10 +93,11 @@ impl SharedWindow {
             let _alone = alone;
             while let Some(link) = link.upgrade() {
                 match server.connect().await {
-                    Ok(connection) => {
+                    Ok(contact) => {
+                        let run = contact.info.run();
                         // Used by the first question: making another one would take most of its time.
-                        link.adopt(server.availability().epoch + 1, connection).await;
-                        return server.came("limits");
+                        link.adopt(server.availability().epoch + 1, contact.connection).await;
+                        return server.came("limits", contact.client, run);
                     }
                     Err(_) => {
                         drop(link);

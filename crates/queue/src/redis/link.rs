@@ -7,12 +7,15 @@ use std::{sync::Arc, time::Duration};
 
 use model::limits;
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind,
+    Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind,
     aio::MultiplexedConnection,
 };
 use tokio::sync::{Mutex, watch};
 
-use super::scripts;
+use super::{
+    address::{self, RedisAddress},
+    nodes::{self, Contact, Nodes},
+};
 use crate::QueueError;
 
 /// Why a call was not done, or may not have been.
@@ -24,6 +27,9 @@ pub(super) enum Failure {
     /// Redis has no memory left.
     #[error("{0}")]
     Full(String),
+    /// It was done, and fewer replicas than wanted have it.
+    #[error("{0}")]
+    Unreplicated(String),
     /// Redis refuses the call and goes on.
     #[error("{0}")]
     Refused(String),
@@ -33,7 +39,7 @@ impl From<Failure> for QueueError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Full(why) => Self::Full(why),
-            Failure::Away(why) | Failure::Refused(why) => Self::Unavailable(why),
+            Failure::Away(why) | Failure::Unreplicated(why) | Failure::Refused(why) => Self::Unavailable(why),
         }
     }
 }
@@ -55,6 +61,9 @@ impl From<RedisError> for Failure {
                         | ServerErrorKind::NoScript
                         | ServerErrorKind::MasterDown
                         | ServerErrorKind::ClusterDown
+                        | ServerErrorKind::Moved
+                        | ServerErrorKind::Ask
+                        | ServerErrorKind::TryAgain
                         | ServerErrorKind::ReadOnly
                 )
         );
@@ -73,26 +82,37 @@ pub(super) struct Availability {
     pub epoch: u64,
     /// Names the epoch in Redis.
     pub tenure: Arc<str>,
+    /// Who was greeted.
+    greeted: Option<Arc<Greeted>>,
     /// Why Redis is away; `None` = it answers.
     pub away: Option<Arc<str>>,
 }
 
-/// A Redis server.
+/// The server of an epoch.
+#[derive(Debug)]
+struct Greeted {
+    client: Client,
+    /// This life of it.
+    run: String,
+}
+
+/// A Redis, wherever it is.
 pub(super) struct Server {
-    client: redis::Client,
+    nodes: Nodes,
     availability: watch::Sender<Availability>,
 }
 
 impl Server {
-    /// Not yet greeted.
-    pub(super) fn new(client: redis::Client) -> Self {
+    /// Not yet greeted. `keys` has a name of every kind of key that is used.
+    pub(super) fn new(address: &RedisAddress, keys: Vec<String>) -> Self {
         let availability = Availability {
             epoch: 0,
             tenure: "".into(),
+            greeted: None,
             away: Some("Redis has not answered yet".into()),
         };
         Self {
-            client,
+            nodes: Nodes::new(address, keys),
             availability: watch::Sender::new(availability),
         }
     }
@@ -105,36 +125,30 @@ impl Server {
         self.availability.subscribe()
     }
 
-    /// A connection that knows the scripts.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
-        // Calls bring their own time limits.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limits::REDIS_ANSWER_TIMEOUT))
-            .set_response_timeout(None);
-        let connecting = async {
-            let mut connection = self
-                .client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            let mut load = redis::pipe();
-            for script in scripts::texts() {
-                load.cmd("SCRIPT").arg("LOAD").arg(script).ignore();
-            }
-            load.query_async::<()>(&mut connection).await?;
-            Ok(connection)
-        };
-        match tokio::time::timeout(limits::REDIS_ANSWER_TIMEOUT, connecting).await {
-            Ok(connected) => connected,
+    /// A connection to whoever has the keys now, to be greeted.
+    pub(super) async fn connect(&self) -> Result<Contact, Failure> {
+        match tokio::time::timeout(limits::REDIS_ANSWER_TIMEOUT, self.nodes.find()).await {
+            Ok(found) => found,
             Err(_) => Err(silent(limits::REDIS_ANSWER_TIMEOUT)),
         }
     }
 
     /// Redis was greeted.
-    pub(super) fn came(&self, tenure: &str) {
+    pub(super) fn came(&self, tenure: &str, client: Client, run: String) {
         self.availability.send_modify(|now| {
             now.epoch += 1;
             now.tenure = tenure.into();
+            now.greeted = Some(Arc::new(Greeted { client, run }));
             now.away = None;
+        });
+    }
+
+    /// Redis could not be greeted.
+    pub(super) fn stays_away(&self, why: &str) {
+        self.availability.send_if_modified(|now| {
+            // Nobody waits for another reason.
+            now.away = Some(why.into());
+            false
         });
     }
 
@@ -177,11 +191,9 @@ impl Link {
     }
 
     /// The same for several commands that go together.
-    pub(super) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Failure> {
-        self.attempt(limits::REDIS_ANSWER_TIMEOUT, async |connection| {
-            commands.query_async(connection).await
-        })
-        .await
+    pub(super) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline, time: Duration) -> Result<T, Failure> {
+        self.attempt(time, async |connection| commands.query_async(connection).await)
+            .await
     }
 
     async fn attempt<T>(
@@ -194,7 +206,7 @@ impl Link {
             return Err(Failure::Away(why.to_string()));
         }
         let calling = async {
-            let mut connection = self.connection(now.epoch).await?;
+            let mut connection = self.connection(&now).await?;
             Ok(call(&mut connection).await?)
         };
         let answer = match tokio::time::timeout(time, calling).await {
@@ -207,17 +219,39 @@ impl Link {
         answer
     }
 
-    async fn connection(&self, epoch: u64) -> Result<MultiplexedConnection, Failure> {
+    async fn connection(&self, now: &Availability) -> Result<MultiplexedConnection, Failure> {
         let mut connection = self.connection.lock().await;
-        match &*connection {
-            Some((made, open)) if *made == epoch => Ok(open.clone()),
-            _ => {
-                let open = self.server.connect().await?;
-                *connection = Some((epoch, open.clone()));
-                Ok(open)
+        match (&*connection, &now.greeted) {
+            (Some((made, open)), _) if *made == now.epoch => Ok(open.clone()),
+            (_, Some(greeted)) => {
+                let contact = nodes::open(&greeted.client).await?;
+                if contact.info.run() != greeted.run {
+                    return Err(unreached(&greeted.client, "it has begun another life"));
+                }
+                *connection = Some((now.epoch, contact.connection.clone()));
+                Ok(contact.connection)
             }
+            (_, None) => Err(Failure::Away("Redis was not greeted".to_owned())),
         }
     }
+}
+
+/// A server that could not be asked, with what may help.
+pub(super) fn unreached(client: &Client, why: &str) -> Failure {
+    let is_tls = matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    let remedy = if says(&["invalid peer certificate"]) {
+        ": set REDIS_CA_FILE to the certificate of the authority that issued it, and name the host as it does"
+    } else if says(&["authentication failed", "WRONGPASS", "NOAUTH"]) {
+        ": the user and password of REDIS_URL are not those of this server"
+    } else if is_tls && says(&["timed out", "not answer", "InvalidContentType"]) {
+        ": where it speaks no TLS on this port, the URL begins with redis://"
+    } else if !is_tls && says(&["broken pipe", "driver", "closed", "reset", "end of file"]) {
+        ": where it speaks TLS on this port, the URL begins with rediss://"
+    } else {
+        ""
+    };
+    Failure::Away(format!("Redis at {}: {why}{remedy}", address::name(client)))
 }
 
 fn silent(time: Duration) -> Failure {

@@ -26,13 +26,16 @@
 //! An append that returned is as durable as Redis makes what it confirms (`keeper::promise`). One that failed may still have been
 //! appended: its answer was lost.
 
+mod address;
 mod entry;
 mod fetch;
+mod inspect;
 mod keeper;
 mod keys;
 mod letters;
 mod limiter;
 mod link;
+mod nodes;
 mod scripts;
 mod state;
 mod status;
@@ -55,7 +58,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-pub use self::limiter::{SharedWindow, Verdict};
+pub use self::{
+    address::{RedisAddress, RedisUrlError, urls},
+    inspect::inspect,
+    limiter::{SharedWindow, Verdict},
+};
 use self::{
     fetch::Wish,
     keeper::Facts,
@@ -78,6 +85,10 @@ pub struct RedisOptions {
     pub bytes_max: u64,
     /// Silence after which a consumer is dead.
     pub consumer_dead_after: Duration,
+    /// Replicas that must have an append before it is confirmed; what so many of them have survives a failover to one of them.
+    pub wait_replicas: u32,
+    /// What this process does, with commas between, for people who ask the queue: `api,worker`.
+    pub roles: String,
 }
 
 impl RedisOptions {
@@ -88,6 +99,8 @@ impl RedisOptions {
             consumer: consumer.into(),
             bytes_max: limits::REDIS_QUEUE_BYTES_MAX_DEFAULT,
             consumer_dead_after: limits::QUEUE_CONSUMER_DEAD_AFTER,
+            wait_replicas: 0,
+            roles: String::new(),
         }
     }
 }
@@ -100,12 +113,13 @@ struct Core {
     server: Arc<Server>,
     /// For everything that does not wait.
     control: Link,
+    /// For what another queue brings: nobody else may wait while replicas are waited for.
+    copying: Link,
     state: Mutex<State>,
     /// Something may have come into `state`.
     readable: Notify,
     /// Held while acknowledgements are sent.
     flushing: tokio::sync::Mutex<()>,
-    id: Mutex<Uuid>,
     facts: Mutex<Facts>,
     /// Entries that somebody else removed, since the start.
     removed: AtomicU64,
@@ -122,30 +136,21 @@ pub struct RedisQueue {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// A URL that names no Redis.
-#[derive(Debug, thiserror::Error)]
-#[error("this is no URL of a Redis server (redis://[user:password@]host[:port][/database]): {0}")]
-pub struct RedisUrlError(String);
-
-/// The client of a URL.
-fn client(url: &str) -> Result<redis::Client, RedisUrlError> {
-    redis::Client::open(url).map_err(|error| RedisUrlError(error.to_string()))
-}
-
 impl RedisQueue {
     /// Connects, or goes on trying while Redis is away: [`EventQueue::check`] tells.
-    pub async fn open(url: &str, options: RedisOptions, clock: Arc<dyn Clock>) -> Result<Self, RedisUrlError> {
-        let server = Arc::new(Server::new(client(url)?));
+    pub async fn open(address: &RedisAddress, options: RedisOptions, clock: Arc<dyn Clock>) -> Self {
+        let keys = Keys::new(&options.prefix);
+        let server = Arc::new(Server::new(address, keys.all().map(str::to_owned).into()));
         let core = Arc::new(Core {
-            keys: Keys::new(&options.prefix),
+            keys,
             scripts: Scripts::default(),
             control: Link::new(Arc::clone(&server)),
+            copying: Link::new(Arc::clone(&server)),
             server,
-            state: Mutex::default(),
+            // Until Redis has told the queue's id.
+            state: Mutex::new(State::new(Uuid::new_v5(&Uuid::nil(), options.consumer.as_bytes()))),
             readable: Notify::new(),
             flushing: tokio::sync::Mutex::default(),
-            // Until Redis has told the queue's.
-            id: Mutex::new(Uuid::new_v5(&Uuid::nil(), options.consumer.as_bytes())),
             facts: Mutex::default(),
             removed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -161,13 +166,13 @@ impl RedisQueue {
             tokio::spawn(fetch::run(Arc::clone(&core), wished)),
             tokio::spawn(keeper::run(Arc::clone(&core))),
         ];
-        Ok(Self {
+        Self {
             writer: Mutex::new(Some(tokio::spawn(writer::run(Arc::clone(&core), requests)))),
             inbox: Mutex::new(Some(inbox)),
             wishes,
             tasks,
             core,
-        })
+        }
     }
 
     /// Whether Redis answers, as far as is known; if not, why.
@@ -195,6 +200,10 @@ impl RedisQueue {
             .filter(|(position, _)| position.0 > mark)
             .collect::<Vec<_>>();
         let mut rest = &rest[..];
+        if rest.is_empty() {
+            // They may have come with a call whose answer said that replicas were missing.
+            return Ok(writer::wait_for_replicas(core, &core.copying).await?);
+        }
         while !rest.is_empty() {
             let mut bytes = 0;
             let fits = rest.iter().position(|(_, record)| {
@@ -210,7 +219,7 @@ impl RedisQueue {
                 expected: mark,
                 next,
             };
-            match writer::append(core, &core.control, &[&part], &moved).await?[..] {
+            match writer::append(core, &core.copying, &[&part], &moved).await?[..] {
                 [1] => mark = next,
                 [0] => return Err(core.full()),
                 // An earlier call arrived late.
@@ -260,7 +269,7 @@ impl Core {
             .arg(&self.keys.stream)
             .arg(&id)
             .ignore();
-        self.control.pipeline(&pipeline).await
+        self.control.pipeline(&pipeline, limits::REDIS_ANSWER_TIMEOUT).await
     }
 
     /// Tells Redis what was acknowledged.
@@ -314,7 +323,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl EventQueue for RedisQueue {
     fn id(&self) -> Uuid {
-        *lock(&self.core.id)
+        self.core.lock().id()
     }
 
     fn is_shared(&self) -> bool {

@@ -7,6 +7,7 @@ use std::{
 
 use model::ProjectId;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::{Delivery, Position, Record};
 
@@ -45,8 +46,13 @@ pub(super) enum Taken {
     Nothing,
 }
 
-#[derive(Default)]
 pub(super) struct State {
+    /// Names what this process takes from the queue: see [`Self::adopt`].
+    id: Uuid,
+    /// Of the connections that may bring records.
+    epoch: u64,
+    /// The last position that this consumer was given; `None` = not known.
+    given: Option<u64>,
     front: VecDeque<(u64, Fetched)>,
     outstanding: BTreeMap<u64, Outstanding>,
     returned: BTreeSet<u64>,
@@ -55,8 +61,54 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Takes in a record that Redis gave to this consumer, unless it is known. In the order of positions.
-    pub(super) fn publish(&mut self, position: u64, fetched: Fetched) -> bool {
+    pub(super) fn new(id: Uuid) -> Self {
+        Self {
+            id,
+            epoch: 0,
+            given: None,
+            front: VecDeque::new(),
+            outstanding: BTreeMap::new(),
+            returned: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
+            delivered_events: 0,
+        }
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub(super) fn given(&self) -> Option<u64> {
+        self.given
+    }
+
+    /// An epoch begins. Under another id positions begin anew as well: records of the old one may not mix with them, and come again.
+    pub(super) fn adopt(&mut self, epoch: u64, id: Uuid, given: u64) {
+        if self.id != id {
+            self.id = id;
+            self.front.clear();
+            self.outstanding.clear();
+            self.returned.clear();
+            self.delivered_events = 0;
+        }
+        self.epoch = epoch;
+        self.given = Some(given);
+    }
+
+    /// New records were given, up to a position; `false` when they come too late, from an earlier epoch.
+    pub(super) fn accept(&mut self, epoch: u64, last_new: Option<u64>) -> bool {
+        let in_time = self.epoch == epoch;
+        if in_time && last_new.is_some() {
+            self.given = last_new;
+        }
+        in_time
+    }
+
+    /// Takes in a record that Redis gave to this consumer in this epoch, unless it is known. In the order of positions.
+    pub(super) fn publish(&mut self, epoch: u64, position: u64, fetched: Fetched) -> bool {
+        if self.epoch != epoch {
+            return false;
+        }
         let last = self.front.back().map(|(position, _)| *position);
         let known = last >= Some(position)
             || self.outstanding.contains_key(&position)

@@ -60,7 +60,7 @@ impl Core {
             Option<u64>,
         );
         let (projects, pending, first, bytes, dead_bytes, dead_letters, consumers, last): Answer =
-            self.control.pipeline(&pipeline).await?;
+            self.control.pipeline(&pipeline, limits::REDIS_ANSWER_TIMEOUT).await?;
         let waiting_by_project: HashMap<ProjectId, u64> = projects
             .into_iter()
             .filter_map(|(project, events)| Some((project.parse().ok()?, events)))

@@ -148,7 +148,50 @@ pub(super) async fn append(core: &Core, link: &Link, appends: &[&Records], mark:
         bytes += records.bytes().len();
         push(&mut command, records, &mut buffer);
     }
-    link.query(&command, time_for(bytes)).await
+    if core.options.wait_replicas == 0 {
+        return link.query(&command, time_for(bytes)).await;
+    }
+    let mut both = redis::pipe();
+    both.add_command(command).add_command(wait(core));
+    let time = time_for(bytes) + limits::REDIS_REPLICATION_TIMEOUT;
+    let (verdicts, replicas) = link.pipeline(&both, time).await?;
+    replicated(core, replicas)?;
+    Ok(verdicts)
+}
+
+/// Returns when replicas have all that was appended through this link; at once where none are waited for.
+pub(super) async fn wait_for_replicas(core: &Core, link: &Link) -> Result<(), Failure> {
+    if core.options.wait_replicas == 0 {
+        return Ok(());
+    }
+    // Replicas are asked about what this connection has written: without a write of its own it would hear of nothing.
+    let mut touch = redis::cmd("HDEL");
+    touch.arg(&core.keys.state).arg("nothing");
+    let mut both = redis::pipe();
+    both.add_command(touch).ignore().add_command(wait(core));
+    let time = limits::REDIS_ANSWER_TIMEOUT + limits::REDIS_REPLICATION_TIMEOUT;
+    let (replicas,) = link.pipeline(&both, time).await?;
+    replicated(core, replicas)
+}
+
+/// Asks how many replicas have what this connection wrote.
+fn wait(core: &Core) -> Cmd {
+    let mut wait = redis::cmd("WAIT");
+    let time = limits::REDIS_REPLICATION_TIMEOUT.as_millis();
+    wait.arg(core.options.wait_replicas)
+        .arg(u64::try_from(time).unwrap_or(u64::MAX));
+    wait
+}
+
+fn replicated(core: &Core, replicas: u32) -> Result<(), Failure> {
+    let wanted = core.options.wait_replicas;
+    if replicas >= wanted {
+        return Ok(());
+    }
+    Err(Failure::Unreplicated(format!(
+        "{replicas} of the {wanted} replicas that REDIS_WAIT_REPLICAS asks for have confirmed within {} ms",
+        limits::REDIS_REPLICATION_TIMEOUT.as_millis()
+    )))
 }
 
 fn push(command: &mut Cmd, records: &Records, buffer: &mut Vec<u8>) {

@@ -1,13 +1,15 @@
 //! The queue in Redis: the suite of every queue, and what only it promises. Each test has a server of its own.
 
+mod cluster;
 mod limits;
 mod outages;
 mod sharing;
+mod tls;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use queue::{EventQueue, RedisOptions, RedisQueue};
+use queue::{EventQueue, RedisAddress, RedisOptions, RedisQueue};
 use testkit::{
     build::instant,
     clock::FixedClock,
@@ -15,6 +17,16 @@ use testkit::{
     redis_server::RedisServer,
     suites::queue::{Harness, SMALL_BYTES},
 };
+
+/// Opens a queue without certificates.
+pub async fn open(url: &str, options: RedisOptions) -> RedisQueue {
+    let address = RedisAddress::parse(url, None).unwrap();
+    RedisQueue::open(&address, options, clock()).await
+}
+
+pub fn clock() -> Arc<FixedClock> {
+    Arc::new(FixedClock::at(instant("2026-02-01T00:00:00Z")))
+}
 
 /// A queue in a server of its own.
 pub struct Redis(pub RedisServer);
@@ -25,8 +37,7 @@ impl Redis {
     }
 
     pub async fn open_with(&self, options: RedisOptions) -> RedisQueue {
-        let clock = Arc::new(FixedClock::at(instant("2026-02-01T00:00:00Z")));
-        RedisQueue::open(&self.0.url(), options, clock).await.unwrap()
+        open(&self.0.url(), options).await
     }
 
     pub async fn open_as(&self, consumer: &str) -> RedisQueue {

@@ -9,6 +9,7 @@ use ingest::Enricher;
 use model::{AcceptedEvent, Deduplication, Tally};
 use queue::{Delivery, Payload};
 use store::{AppendBatch, AppendItem, Checkpoint};
+use uuid::Uuid;
 
 use super::tally_entries;
 
@@ -22,6 +23,8 @@ pub(super) struct Prepared {
     pub refused: Vec<Refused>,
     /// Those of `items`.
     deliveries: Vec<Delivery>,
+    /// The queue's id when they were read.
+    queue: Uuid,
     last_position: Option<u64>,
 }
 
@@ -32,12 +35,13 @@ pub(super) struct Refused {
 }
 
 /// Decodes and enriches. From a queue that `is_shared` an event may come under a second position. An event that breaks the code is refused by itself; its neighbours do not notice.
-pub(super) fn prepare(deliveries: Vec<Delivery>, enricher: &Enricher, is_shared: bool) -> Prepared {
+pub(super) fn prepare(queue: Uuid, deliveries: Vec<Delivery>, enricher: &Enricher, is_shared: bool) -> Prepared {
     let mut items = Vec::with_capacity(deliveries.len());
     let mut prepared = Prepared {
         items: Arc::default(),
         tallies: Vec::new(),
         refused: Vec::new(),
+        queue,
         last_position: deliveries.last().map(|delivery| delivery.position.0),
         deliveries: Vec::with_capacity(deliveries.len()),
     };
@@ -78,7 +82,7 @@ impl Prepared {
     }
 
     /// The batch for the store, so far as it can be told before what was refused is set aside.
-    pub(super) fn append(&self, queue: uuid::Uuid) -> AppendBatch {
+    pub(super) fn append(&self) -> AppendBatch {
         AppendBatch {
             items: Arc::clone(&self.items),
             counts: self
@@ -86,7 +90,10 @@ impl Prepared {
                 .iter()
                 .flat_map(|(position, tally)| tally_entries(tally).map(|entry| (*position, entry)))
                 .collect(),
-            checkpoint: self.last_position.map(|position| Checkpoint { queue, position }),
+            checkpoint: self.last_position.map(|position| Checkpoint {
+                queue: self.queue,
+                position,
+            }),
         }
     }
 

@@ -23,7 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
     (3, "leases", include_str!("../migrations/0003_leases.sql")),
 ];
 /// The oldest PostgreSQL that has all that is used, as `server_version_num` tells it.
-const SERVER_VERSION_MIN: i32 = 140_000;
+pub(crate) const SERVER_VERSION_MIN: i32 = 140_000;
 /// Advisory locks of this database, by what they protect.
 const MIGRATION_LOCK: i64 = 0x5a_0001;
 /// Held while partitions and tables of ids are made or dropped.
@@ -94,6 +94,11 @@ impl Database {
         Ok(Self {
             options: options.application_name("simple-analytics").disable_statement_logging(),
         })
+    }
+
+    /// How one connection is made.
+    pub(crate) fn options(&self) -> &PgConnectOptions {
+        &self.options
     }
 
     /// Connections that are opened when they are needed.

@@ -10,8 +10,10 @@
 mod connect;
 mod events;
 mod failure;
+mod inspect;
 mod meta;
 mod types;
 
 pub use events::{PostgresEventStore, ceiling};
+pub use inspect::inspect;
 pub use meta::PostgresMetaStore;

@@ -163,7 +163,8 @@ impl Member {
         self.child.wait().expect("ended").success()
     }
 
-    /// Runs a command beside it; panics unless it exits with 0.
+    /// Runs a command beside it; panics unless it exits with 0. (`event_status` may end with 1: the PostgreSQL of the tests flushes nothing,
+    /// which it calls a problem.)
     pub fn command(&self, arguments: &[&str]) -> Value {
         let output = binary()
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
@@ -173,7 +174,8 @@ impl Member {
             .output()
             .expect("runs");
         let err = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {err}");
+        let is_done = output.status.success() || (arguments[0] == "event_status" && output.status.code() == Some(1));
+        assert!(is_done, "{arguments:?}: {err}");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {err}"))
     }
 

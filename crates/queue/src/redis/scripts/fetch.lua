@@ -7,6 +7,9 @@ if redis.call('HGET', KEYS[2], ARGV[2]) ~= ARGV[3] then
 end
 local found = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[4], 'STREAMS', KEYS[1], ARGV[5])
 local entries = found and found[1] and found[1][2] or {}
+if ARGV[5] == '>' and #entries > 0 then
+    redis.call('HSET', KEYS[2], ARGV[2] .. ':given', string.match(entries[#entries][1], '^%d+'))
+end
 local counts = {}
 if ARGV[5] ~= '>' and #entries > 0 then
     local first, last = entries[1][1], entries[#entries][1]

@@ -7,6 +7,9 @@ local time = redis.call('TIME')
 -- A Redis without memory lets a script go on that has begun to write with something that needs none: only so it can be emptied.
 redis.call('HDEL', KEYS[2], 'nothing')
 redis.call('ZADD', KEYS[3], time[1], me)
+local function forget(name)
+    redis.call('HDEL', KEYS[4], name, name .. ':life', name .. ':given', name .. ':reader', name .. ':roles')
+end
 local moved, reads = 0, {}
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     local name, pending = info[2], info[4]
@@ -19,7 +22,7 @@ for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
         if pending == 0 then
             redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
             redis.call('ZREM', KEYS[3], name)
-            redis.call('HDEL', KEYS[4], name)
+            forget(name)
         elseif room > 0 then
             local last = tonumber(redis.call('HGET', KEYS[2], 'last') or '0')
             local position = math.max(last + 1, time[1] * 1000000 + time[2])
@@ -44,7 +47,7 @@ end
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', time[1] - ARGV[3] - 1)) do
     if not reads[name] then
         redis.call('ZREM', KEYS[3], name)
-        redis.call('HDEL', KEYS[4], name)
+        forget(name)
     end
 end
 return moved

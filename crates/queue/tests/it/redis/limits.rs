@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use queue::redis::{SharedWindow, Verdict};
+use queue::{
+    RedisAddress,
+    redis::{SharedWindow, Verdict},
+};
 use testkit::{redis_server::RedisServer, suites::queue::PATIENCE};
 
 async fn connected(server: &RedisServer) -> SharedWindow {
-    let window = SharedWindow::open(&server.url(), "").await.unwrap();
+    let window = SharedWindow::open(&RedisAddress::parse(&server.url(), None).unwrap(), "").await;
     tokio::time::timeout(PATIENCE, window.back()).await.unwrap();
     window
 }
@@ -53,7 +56,7 @@ async fn the_first_question_is_answered() {
     let redis = RedisServer::start("no");
     // An answer may be late, but not each first one.
     for _ in 0..10 {
-        let window = SharedWindow::open(&redis.url(), "").await.unwrap();
+        let window = SharedWindow::open(&RedisAddress::parse(&redis.url(), None).unwrap(), "").await;
         if window.check("project:one", 100, 1).await.is_some() {
             return;
         }
