@@ -56,40 +56,67 @@ fn says(part: &Value, level: &str, words: &str) -> bool {
     })
 }
 
+/// A server on a Redis and a PostgreSQL of its own.
+struct Installation {
+    redis: RedisServer,
+    postgres: OwnPostgres,
+    config: NamedTempFile,
+    server: Server,
+}
+
+impl Installation {
+    fn start() -> Self {
+        let (redis, postgres) = (RedisServer::start("always"), OwnPostgres::start());
+        let config = settings(&[
+            format!("redis_url = {:?}", redis.url()),
+            format!("database_url = {:?}", postgres.url()),
+        ]);
+        let server = Server::start_with(&["--config", name(&config)]);
+        Self {
+            redis,
+            postgres,
+            config,
+            server,
+        }
+    }
+
+    fn status(&self) -> (i32, Value) {
+        run(&self.config, &self.server.data_dir, &["event_status", "--detailed"])
+    }
+
+    /// Waits for a report that is good or bad as a whole, and in which a part says something.
+    fn wait_for(&self, exit_code: i32, name: &str, level: &str, words: &str) -> Value {
+        wait_until(words, || {
+            let (code, status) = self.status();
+            if code == exit_code && says(part(&status["inspections"], name), level, words) {
+                Ok(status)
+            } else {
+                Err(format!("{code}: {status}"))
+            }
+        })
+    }
+}
+
 #[test]
 #[cfg_attr(
     not(has_redis_server),
     ignore = "no redis-server on this machine: scripts/setup.sh installs it"
 )]
-fn event_status_shows_redis_and_postgres_and_what_is_wrong_when_one_of_them_is_stopped() {
+fn event_status_shows_redis_and_postgres_and_who_works() {
     if is_left_out() {
         return;
     }
-    let (redis, postgres) = (RedisServer::start("always"), OwnPostgres::start());
-    let config = settings(&[
-        format!("redis_url = {:?}", redis.url()),
-        format!("database_url = {:?}", postgres.url()),
-    ]);
-    let mut server = Server::start_with(&["--config", name(&config)]);
-    let data_dir = server.data_dir.clone();
-    let status = || run(&config, &data_dir, &["event_status", "--detailed"]);
-    assert_eq!(server.send(&json!({"event_name": "one"})).status, 202);
-    let healthy = wait_until("a stored event", || {
-        let (code, status) = status();
-        let stored = status["projects"][0]["ledger"]["stored"] == 1;
-        if code == 0 && stored {
-            Ok(status)
-        } else {
-            Err(status.to_string())
-        }
-    });
-    let (of_redis, of_postgres) = (
+    let mut installation = Installation::start();
+    assert_eq!(installation.server.send(&json!({"event_name": "one"})).status, 202);
+    installation.server.wait_for_events(1);
+    let healthy = installation.wait_for(0, "redis", "ok", "a worker is alive");
+    let (redis, postgres) = (
         part(&healthy["inspections"], "redis"),
         part(&healthy["inspections"], "postgres"),
     );
     for (part, facts) in [
         (
-            of_redis,
+            redis,
             [
                 "version",
                 "role",
@@ -100,7 +127,7 @@ fn event_status_shows_redis_and_postgres_and_what_is_wrong_when_one_of_them_is_s
             ],
         ),
         (
-            of_postgres,
+            postgres,
             [
                 "version",
                 "database_bytes",
@@ -118,64 +145,53 @@ fn event_status_shows_redis_and_postgres_and_what_is_wrong_when_one_of_them_is_s
             );
         }
     }
-    assert_eq!(of_redis["facts"]["appendfsync"], "always");
+    assert_eq!(redis["facts"]["appendfsync"], "always");
     assert_eq!(
-        of_redis["facts"]["processes"][0]["roles"],
+        redis["facts"]["processes"][0]["roles"],
         "api,worker,scheduler,dashboard"
     );
-    assert!(says(of_redis, "ok", "a worker is alive"), "{of_redis}");
 
-    redis.kill();
-    let stopped = wait_until("a report without Redis", || {
-        let (code, status) = status();
-        if code == 0 || !says(part(&status["inspections"], "redis"), "problem", "Redis at 127.0.0.1") {
-            return Err(status.to_string());
-        }
-        Ok(status)
-    });
+    let config = name(&installation.config).to_owned();
+    installation
+        .server
+        .set_arguments(&["--config", &config, "--roles", "api"]);
+    installation.server.restart_cleanly();
+    let idle = installation.wait_for(1, "redis", "problem", "no worker is alive");
+    assert!(
+        says(part(&idle["inspections"], "redis"), "warning", "no scheduler is alive"),
+        "{idle}"
+    );
+}
+
+#[test]
+#[cfg_attr(
+    not(has_redis_server),
+    ignore = "no redis-server on this machine: scripts/setup.sh installs it"
+)]
+fn event_status_says_what_is_stopped_and_what_to_do() {
+    if is_left_out() {
+        return;
+    }
+    let mut installation = Installation::start();
+    assert_eq!(installation.server.send(&json!({"event_name": "one"})).status, 202);
+    installation.server.wait_for_events(1);
+    installation.redis.kill();
+    let stopped = installation.wait_for(1, "redis", "problem", "Redis at 127.0.0.1");
     // The rest is shown all the same.
     assert_eq!(stopped["projects"][0]["events"], 1);
-    redis.start_again();
-    wait_until("Redis again", || {
-        if status().0 == 0 {
-            Ok(())
-        } else {
-            Err("not ready".to_owned())
-        }
-    });
+    installation.redis.start_again();
+    installation.wait_for(0, "redis", "ok", "a worker is alive");
 
-    postgres.kill();
-    wait_until("a report without PostgreSQL", || {
-        let (code, status) = status();
-        if code == 0
-            || !says(
-                part(&status["inspections"], "postgres"),
-                "problem",
-                "the database postgres",
-            )
-        {
-            return Err(status.to_string());
-        }
-        Ok(())
-    });
+    installation.postgres.kill();
+    installation.wait_for(1, "postgres", "problem", "the database postgres");
     // Also when no server runs.
-    server.kill();
-    let (code, alone) = status();
+    installation.server.kill();
+    let (code, alone) = installation.status();
     assert_eq!(code, 1);
     assert!(
         says(part(&alone["inspections"], "postgres"), "problem", "PostgreSQL"),
         "{alone}"
     );
-    postgres.start_again();
-
-    server.set_arguments(&["--config", name(&config), "--roles", "api"]);
-    server.restart();
-    wait_until("nobody who works", || {
-        let (_, status) = status();
-        let redis = part(&status["inspections"], "redis");
-        let both = says(redis, "problem", "no worker is alive") && says(redis, "warning", "no scheduler is alive");
-        if both { Ok(()) } else { Err(status.to_string()) }
-    });
 }
 
 #[test]
@@ -200,12 +216,12 @@ fn the_doctor_finds_nothing_wrong_beside_a_healthy_server() {
     if is_left_out() {
         return;
     }
-    let (redis, postgres) = (RedisServer::start("always"), OwnPostgres::start());
-    let config = settings(&[
-        format!("redis_url = {:?}", redis.url()),
-        format!("database_url = {:?}", postgres.url()),
-    ]);
-    let server = Server::start_with(&["--config", name(&config)]);
+    let Installation {
+        redis: _redis,
+        postgres: _postgres,
+        config,
+        server,
+    } = Installation::start();
     let (code, document) = run(&config, &server.data_dir, &["doctor"]);
     assert_eq!(code, 0, "{document}");
     assert_ne!(document["level"], "problem");
