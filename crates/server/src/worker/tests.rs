@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use model::{AcceptedEvent, EventId, LedgerTotals, Outcome};
-use queue::{EmbeddedOptions, EmbeddedQueue, Record, Records};
+use queue::{EmbeddedOptions, EmbeddedQueue, EventQueue, Record, Records};
 use store::{AppendOutcome, EventStore, Reclaimed, Rows, Statement, StoreStatus};
 use testkit::{
     build::{accepted_event, project},
@@ -19,6 +19,8 @@ use testkit::{
 
 use super::*;
 use crate::{config::ServerConfig, engine::Backends, limit::LocalRateLimiter};
+
+mod identity;
 
 /// What a [`Store`] does instead of its next answer.
 #[derive(Clone, Copy, PartialEq)]
@@ -130,8 +132,17 @@ impl EventStore for Store {
 async fn start(directory: &Path, store: &Arc<Store>) -> Arc<Engine> {
     let clock = Arc::new(FixedClock::at(now()));
     let queue = EmbeddedQueue::open(directory, EmbeddedOptions::default(), Arc::clone(&clock) as _).unwrap();
+    start_on(Arc::new(queue), directory, store, clock).await
+}
+
+async fn start_on(
+    queue: Arc<dyn EventQueue>,
+    directory: &Path,
+    store: &Arc<Store>,
+    clock: Arc<FixedClock>,
+) -> Arc<Engine> {
     let backends = Backends {
-        queue: (Arc::new(queue), "embedded"),
+        queue: (queue, "embedded"),
         store: (Arc::clone(store) as _, "memory"),
         meta: (directory::meta_store(Vec::new(), Vec::new()), "fixed"),
         limiter: Arc::new(LocalRateLimiter::default()),
