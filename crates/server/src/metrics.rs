@@ -186,5 +186,18 @@ fn describe() {
         "simple_analytics_ledger_discrepancy_events",
         "The ledger's waiting events less the queue's: 0 whenever nothing is in motion."
     );
+    describe_gauge!(
+        "simple_analytics_replica_lag_seconds",
+        Unit::Seconds,
+        "How far the database's replica is behind; not a number while nobody knows."
+    );
+    describe_gauge!(
+        "simple_analytics_replica_serves",
+        "1 while reads go to the replica, 0 while the primary answers them."
+    );
+    describe_counter!(
+        "simple_analytics_replica_reads_taken_over_total",
+        "Reads that the replica could not answer, and the primary did."
+    );
     describe_gauge!("simple_analytics_build_info", "1, with the version as label.");
 }

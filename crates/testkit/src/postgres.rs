@@ -3,18 +3,24 @@
 //! It listens on a socket in a folder of its own and flushes nothing. Where no server can be started, tests that need one fail and say what
 //! to install: `scripts/test.sh` can leave them out, and says so.
 
+mod programs;
+mod server;
+
 use std::{
     fs::{self, File},
     io,
     os::unix::{fs::chown, process::CommandExt, process::parent_id},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Stdio,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use self::programs::{Programs, succeeded};
+pub use self::server::PostgresServer;
 
 /// Long enough for a machine that does other things too.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -28,8 +34,6 @@ kill -INT $server
 wait $server
 rm -rf "$DIR" "$DIR.lock"
 "#;
-/// Who runs the server when root runs the tests: PostgreSQL refuses root.
-const USERS: [&str; 2] = ["postgres", "nobody"];
 
 /// A database of a test's own.
 #[derive(Clone, Debug)]
@@ -50,11 +54,13 @@ impl TestDatabase {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
         let server = server();
-        // A locale that sorts as people do: what must be sorted by bytes has to say so.
-        server.sql(
-            "postgres",
-            &format!("create database {name} template template0 locale_provider icu icu_locale 'en'"),
-        );
+        // A locale that sorts as people do: what must be sorted by bytes has to say so. Version 14 knows only those of the system.
+        let locale = if server.programs.version() < 15 {
+            ""
+        } else {
+            "template template0 locale_provider icu icu_locale 'en'"
+        };
+        server.sql("postgres", &format!("create database {name} {locale}"));
         let url = format!(
             "postgres://postgres@localhost/{name}?host={}",
             server.directory.display()
@@ -72,13 +78,15 @@ impl TestDatabase {
 }
 
 struct Server {
-    bin: PathBuf,
+    programs: Programs,
     directory: PathBuf,
 }
 
 impl Server {
     fn sql(&self, database: &str, sql: &str) -> String {
-        let output = Command::new(self.bin.join("psql"))
+        let output = self
+            .programs
+            .client("psql")
             .args([
                 "-X",
                 "-q",
@@ -122,7 +130,10 @@ fn start() -> io::Result<Server> {
     let directory = std::env::temp_dir().join(format!("sa-pg-{runner}-{}", started.unwrap_or_default()));
     let lock = File::create(directory.with_extension("lock"))?;
     lock.lock()?;
-    let server = Server { bin: bin()?, directory };
+    let server = Server {
+        programs: Programs::find()?,
+        directory,
+    };
     if !server.directory.join("ready").exists() {
         server.launch(runner)?;
     }
@@ -135,31 +146,19 @@ impl Server {
         let directory = &self.directory;
         let _ = fs::remove_dir_all(directory);
         fs::create_dir(directory)?;
-        let user = other_user()?;
-        if let Some((_, uid, gid)) = &user {
-            chown(directory, Some(*uid), Some(*gid))?;
+        if let Some(user) = self.programs.user() {
+            chown(directory, Some(user.uid), Some(user.gid))?;
             // The keeper removes both.
-            chown(directory.with_extension("lock"), Some(*uid), Some(*gid))?;
+            chown(directory.with_extension("lock"), Some(user.uid), Some(user.gid))?;
         }
         File::create(directory.join("heartbeat"))?;
-        let mut initdb = command_of(user.as_ref(), &self.bin.join("initdb"));
-        initdb.args([
-            "--username=postgres",
-            "--auth=trust",
-            "--no-sync",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "-D",
-        ]);
-        succeeded(
-            initdb.arg(directory.join("data")).current_dir(directory).output(),
-            "initdb",
-        );
+        self.programs.initdb(&directory.join("data"))?;
         let log = File::create(directory.join("log"))?;
         // The keeper outlives the test that starts it, and no one waits for its output.
-        command_of(user.as_ref(), Path::new("/bin/sh"))
+        self.programs
+            .as_user(Path::new("/bin/sh"))
             .args(["-c", KEEPER])
-            .env("BIN", &self.bin)
+            .env("BIN", self.programs.server_directory())
             .env("DIR", directory)
             .env("RUNNER", runner.to_string())
             .current_dir(directory)
@@ -170,7 +169,9 @@ impl Server {
             .spawn()?;
         let began = Instant::now();
         loop {
-            let ready = Command::new(self.bin.join("pg_isready"))
+            let ready = self
+                .programs
+                .client("pg_isready")
                 .arg("-q")
                 .arg("-h")
                 .arg(directory)
@@ -186,66 +187,4 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-/// Where the programs of the newest PostgreSQL are.
-fn bin() -> io::Result<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")?
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let version = path.file_name()?.to_str()?.parse().ok()?;
-            path.join("bin/initdb").exists().then(|| (version, path.join("bin")))
-        })
-        .collect();
-    found.sort();
-    let newest = found
-        .pop()
-        .ok_or_else(|| io::Error::other("no initdb in /usr/lib/postgresql/*/bin"))?;
-    Ok(newest.1)
-}
-
-/// Name, user and group of whoever runs the server; `None`: whoever runs the tests.
-fn other_user() -> io::Result<Option<(String, u32, u32)>> {
-    let id = succeeded(Command::new("id").arg("-u").output(), "id");
-    if id.trim() != "0" {
-        return Ok(None);
-    }
-    let passwd = fs::read_to_string("/etc/passwd")?;
-    let find = |name: &&str| {
-        let line = passwd.lines().find(|line| line.starts_with(&format!("{name}:")))?;
-        let mut fields = line.split(':').skip(2);
-        Some((
-            (*name).to_owned(),
-            fields.next()?.parse().ok()?,
-            fields.next()?.parse().ok()?,
-        ))
-    };
-    let user = USERS.iter().find_map(find);
-    user.map(Some)
-        .ok_or_else(|| io::Error::other("root cannot run it, and there is no user postgres or nobody"))
-}
-
-fn command_of(user: Option<&(String, u32, u32)>, program: &Path) -> Command {
-    match user {
-        None => Command::new(program),
-        Some((_, uid, gid)) => {
-            let mut command = Command::new("setpriv");
-            command
-                .arg(format!("--reuid={uid}"))
-                .arg(format!("--regid={gid}"))
-                .args(["--clear-groups", "--"])
-                .arg(program);
-            command
-        }
-    }
-}
-
-fn succeeded(output: io::Result<Output>, what: &str) -> String {
-    let output = output.unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(
-        output.status.success(),
-        "{what}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
-use server::admin::types::{DependencyStatus, ProjectReport, QueueReport, StatusReport};
+use server::admin::types::{DependencyStatus, ProjectReport, QueueReport, ReplicaReport, StatusReport};
 
 use super::Context;
 use crate::{
@@ -72,6 +72,13 @@ fn text(report: &StatusReport, detailed: bool, output: Output) -> String {
     let mut text = format!("{state}  {}\n\n", output.faint(&report.generated_at.to_string()));
     text.push_str(&dependencies(&report.dependencies, output));
     text.push('\n');
+    for replica in report
+        .dependencies
+        .iter()
+        .filter_map(|dependency| dependency.replica.as_ref())
+    {
+        text.push_str(&format!("Replica {}\n", replica_state(replica)));
+    }
     text.push_str(&queue(&report.queue));
     text.push_str(&format!(
         "Store   {} events, {}\n\n",
@@ -109,6 +116,17 @@ fn dependencies(dependencies: &[DependencyStatus], output: Output) -> String {
         ("state", Align::Left),
     ];
     output.table(&head, &rows)
+}
+
+fn replica_state(replica: &ReplicaReport) -> String {
+    let lag = match replica.lag_seconds {
+        Some(seconds) => format!("{seconds:.1} s behind"),
+        None => "nobody knows how far behind".to_owned(),
+    };
+    match &replica.error {
+        None => format!("reads go to it, {lag}"),
+        Some(error) => format!("reads go to the primary: {error} ({lag})"),
+    }
 }
 
 fn queue(queue: &QueueReport) -> String {

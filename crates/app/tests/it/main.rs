@@ -10,5 +10,6 @@ mod fuzz;
 mod harness;
 mod password;
 mod real_input;
+mod replica;
 mod tidy;
 mod usage;

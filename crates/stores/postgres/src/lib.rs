@@ -11,6 +11,7 @@ mod connect;
 mod events;
 mod failure;
 mod meta;
+mod tls;
 mod types;
 
 pub use events::{PostgresEventStore, ceiling};
