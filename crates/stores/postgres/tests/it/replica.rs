@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -43,6 +43,17 @@ async fn until_count(store: &PostgresEventStore, wanted: i64) {
     let started = Instant::now();
     while count(store, project(1)).await != wanted {
         assert!(started.elapsed() < PATIENCE, "waited for {wanted} events");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until every reader has got an answer that it had not when this was called.
+async fn all_read_on(reads: &[AtomicU32]) {
+    let before: Vec<u32> = reads.iter().map(|reads| reads.load(Ordering::Relaxed)).collect();
+    // Less than the time after which a statement that nobody answers is given up.
+    let deadline = Instant::now() + limits::QUERY_TIMEOUT / 2;
+    while reads.iter().zip(&before).any(|(reads, before)| reads.load(Ordering::Relaxed) == *before) {
+        assert!(Instant::now() < deadline, "a reader waits");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -100,33 +111,34 @@ async fn a_standby_that_dies_or_stands_still_fails_no_read_and_is_read_again_whe
     until(&store, "reads go to the standby", |status| status.serves).await;
     until_count(&store, 1).await;
     let is_over = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..3)
-        .map(|_| {
-            let (store, is_over) = (Arc::clone(&store), Arc::clone(&is_over));
+    let reads: Arc<[AtomicU32; 3]> = Arc::default();
+    let readers: Vec<_> = (0..reads.len())
+        .map(|reader| {
+            let (store, is_over, reads) = (Arc::clone(&store), Arc::clone(&is_over), Arc::clone(&reads));
             tokio::spawn(async move {
-                let mut reads = 0_u32;
                 while !is_over.load(Ordering::Relaxed) {
                     // Panics when a read fails.
                     assert_eq!(count(&*store, project(1)).await, 1);
-                    reads += 1;
+                    reads[reader].fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                reads
             })
         })
         .collect();
     standby.kill();
     let away = until(&store, "the death is known", |status| !status.serves).await;
     assert!(away.trouble.as_deref().unwrap().contains("it is away"), "{away:?}");
+    all_read_on(&reads).await;
     standby.start_again();
     until(&store, "reads return", |status| status.serves).await;
     standby.freeze();
     until(&store, "the standstill is known", |status| !status.serves).await;
+    all_read_on(&reads).await;
     standby.thaw();
     until(&store, "reads return once more", |status| status.serves).await;
     is_over.store(true, Ordering::Relaxed);
     for reader in readers {
-        assert!(reader.await.unwrap() > 0);
+        reader.await.unwrap();
     }
     assert!(store.replica().unwrap().reads_taken_over > 0, "some were under way");
     // Reading goes on while the primary is away.
