@@ -15,7 +15,7 @@ use testkit::{
     build::{enriched_event, project},
     clock::FixedClock,
     postgres::{PostgresServer, TestDatabase},
-    suites::store::{append, count, now},
+    suites::store::{append, count, now, read},
 };
 
 /// How long anything may take: machines are shared.
@@ -50,9 +50,12 @@ async fn until_count(store: &PostgresEventStore, wanted: i64) {
 /// Waits until every reader has got an answer that it had not when this was called.
 async fn all_read_on(reads: &[AtomicU32]) {
     let before: Vec<u32> = reads.iter().map(|reads| reads.load(Ordering::Relaxed)).collect();
-    // Less than the time after which a statement that nobody answers is given up.
     let deadline = Instant::now() + limits::QUERY_TIMEOUT / 2;
-    while reads.iter().zip(&before).any(|(reads, before)| reads.load(Ordering::Relaxed) == *before) {
+    while reads
+        .iter()
+        .zip(&before)
+        .any(|(reads, before)| reads.load(Ordering::Relaxed) == *before)
+    {
         assert!(Instant::now() < deadline, "a reader waits");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -64,6 +67,13 @@ fn asked(server: &PostgresServer) -> u32 {
         "select count(*) from pg_stat_activity where query like '%project_events(%' and pid <> pg_backend_pid() \
          and application_name = 'simple-analytics'",
     );
+    asked.trim().parse().unwrap()
+}
+
+/// Statements that sleep there now.
+fn asked_slowly(server: &PostgresServer) -> u32 {
+    let asked =
+        server.sql("select count(*) from pg_stat_activity where query like '%pg_sleep(4)%' and wait_event = 'PgSleep'");
     asked.trim().parse().unwrap()
 }
 
@@ -128,12 +138,28 @@ async fn a_standby_that_dies_or_stands_still_fails_no_read_and_is_read_again_whe
     standby.kill();
     let away = until(&store, "the death is known", |status| !status.serves).await;
     assert!(away.trouble.as_deref().unwrap().contains("it is away"), "{away:?}");
-    all_read_on(&reads).await;
+    all_read_on(&*reads).await;
     standby.start_again();
     until(&store, "reads return", |status| status.serves).await;
+    // This one is under way then.
+    let slow = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move {
+            read(&*store, project(1), |events, _| {
+                format!("select count(*), max(pg_sleep(4)::text) from {events}")
+            })
+            .await
+        }
+    });
+    while asked_slowly(&standby) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     standby.freeze();
     until(&store, "the standstill is known", |status| !status.serves).await;
-    all_read_on(&reads).await;
+    all_read_on(&*reads).await;
+    // Less than the time after which a statement that nobody answers is given up.
+    let answered = tokio::time::timeout(limits::QUERY_TIMEOUT / 2, slow).await;
+    assert_eq!(answered.expect("no wait for it").unwrap().rows.len(), 1);
     standby.thaw();
     until(&store, "reads return once more", |status| status.serves).await;
     is_over.store(true, Ordering::Relaxed);
