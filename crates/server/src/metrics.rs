@@ -186,6 +186,11 @@ fn describe() {
         "simple_analytics_ledger_discrepancy_events",
         "The ledger's waiting events less the queue's: 0 whenever nothing is in motion."
     );
+    describe_replica();
+    describe_gauge!("simple_analytics_build_info", "1, with the version as label.");
+}
+
+fn describe_replica() {
     describe_gauge!(
         "simple_analytics_replica_lag_seconds",
         Unit::Seconds,
@@ -199,5 +204,4 @@ fn describe() {
         "simple_analytics_replica_reads_taken_over_total",
         "Reads that the replica could not answer, and the primary did."
     );
-    describe_gauge!("simple_analytics_build_info", "1, with the version as label.");
 }
