@@ -36,3 +36,6 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${root[@]}" env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" libc6-dev >/dev/null
 fi
 scripts/fetch-runtime.sh
+if [ "${1:-}" = --tests ] && [ "${POSTGRES_TEST_SKIP:-}" != 1 ]; then
+    scripts/fetch-postgres.sh
+fi

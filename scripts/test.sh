@@ -10,10 +10,13 @@ selection=()
 if cargo nextest --version >/dev/null 2>&1; then
     run=(cargo nextest run)
     skip() { selection+=(-E "not ($(printf 'test(/^%s/) or ' "$@" | sed 's/ or $//'))"); }
+    # By a filter, so that nothing is compiled anew for a smaller choice of packages.
+    run_stores=(cargo nextest run --workspace --filterset 'package(store-postgres)')
 else
     echo "cargo-nextest is not installed: running the same tests with cargo test" >&2
     run=(cargo test)
     skip() { selection+=(--); for name in "$@"; do selection+=(--skip "$name"); done; }
+    run_stores=(cargo test --package store-postgres)
 fi
 if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
     echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos, doctor, roles." >&2
@@ -36,5 +39,14 @@ if [ $# -eq 0 ]; then
             echo "== contract tests: queue $queue, store $store"
             CONTRACT_QUEUE=$queue CONTRACT_STORE=$store "${run[@]}" --package simple-analytics --test it contract::
         done
+    done
+fi
+# The stores once more on the oldest and the newest PostgreSQL that scripts/fetch-postgres.sh has fetched; above it was the installed one.
+if $on_postgres && [ $# -eq 0 ]; then
+    for directory in .postgres/*/; do
+        version=$(basename "$directory")
+        [ -x "$directory/bin/initdb" ] || { echo "SKIPPED: no other PostgreSQL than the installed one is here." >&2; continue; }
+        echo "== PostgreSQL stores on $version"
+        POSTGRES_TEST_VERSION=${version%%.*} "${run_stores[@]}"
     done
 fi

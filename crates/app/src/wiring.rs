@@ -99,7 +99,9 @@ async fn open_event_store(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<(Arc<dyn EventStore>, &'static str)> {
     if let Some(url) = &settings.database_url {
-        return Ok((Arc::new(PostgresEventStore::open(url, clock).await?), "postgres"));
+        let replica_url = settings.database_replica_url.as_deref();
+        let store = PostgresEventStore::open(url, replica_url, clock).await?;
+        return Ok((Arc::new(store), "postgres"));
     }
     let directory = settings.data_dir.join("events");
     let options = DuckdbOptions {

@@ -202,6 +202,17 @@ pub const POSTGRES_WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 pub const POSTGRES_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Wait for another process that brings the schema up to date.
 pub const POSTGRES_MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often the replica is asked how far it is.
+pub const POSTGRES_REPLICA_INTERVAL: Duration = Duration::from_millis(500);
+/// Time for its answer: a healthy one takes milliseconds, and until then reads still go to it.
+pub const POSTGRES_REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+/// How far the replica may be behind while reads go to it: with the batch's wait, the interval and the time above, what was accepted is
+/// readable within four seconds (contract, "Reading": seconds).
+pub const POSTGRES_REPLICA_LAG_MAX: Duration = Duration::from_secs(2);
+/// How near it must have come before reads return to it: not at once behind again.
+pub const POSTGRES_REPLICA_LAG_RETURN: Duration = Duration::from_secs(1);
+/// Positions of the primary that wait to be seen on the replica, before every second one is forgotten: an outage of days takes no memory.
+pub const POSTGRES_REPLICA_MARKS_MAX: usize = 512;
 /// Months that get their partition before their first event: a clock that is days ahead waits for none.
 pub const POSTGRES_MONTHS_AHEAD: i32 = 2;
 /// Rows deleted in one transaction: other writers wait for a fraction of a second at most.

@@ -14,7 +14,7 @@ use queue::{EventQueue, QueueError, QueueStatus};
 use store::{Directory, EventStore, MetaStore};
 
 use crate::{
-    admin::types::{DependencyStatus, ProjectReport, QueueReport, SchedulerReport, StatusReport},
+    admin::types::{DependencyStatus, ProjectReport, QueueReport, ReplicaReport, SchedulerReport, StatusReport},
     config::{Dependency, Role, ServerConfig},
     http::body::BodyMemory,
     ledger::{Ledger, ProjectLedger},
@@ -166,7 +166,12 @@ impl Engine {
         let meta = self.probe(Dependency::MetadataStore, self.backends.meta.1, async {
             self.meta().version().await.map(drop).map_err(|error| error.to_string())
         });
-        let (queue, store, meta) = tokio::join!(queue, store, meta);
+        let (queue, mut store, meta) = tokio::join!(queue, store, meta);
+        store.replica = self.store().replica().map(|replica| ReplicaReport {
+            serves: replica.serves,
+            lag_seconds: replica.lag.map(|lag| lag.as_secs_f64()),
+            error: replica.trouble,
+        });
         vec![queue, store, meta]
     }
 
@@ -190,6 +195,7 @@ impl Engine {
             required: self.config.needs(dependency),
             latency_ms: started.elapsed().as_secs_f64() * 1_000.0,
             error: outcome.err(),
+            replica: None,
         }
     }
 
@@ -300,6 +306,13 @@ impl Engine {
         }
         if self.config.has(Role::Scheduler) {
             gauge!("simple_analytics_scheduler_active").set(if self.lead.term().is_some() { 1.0 } else { 0.0 });
+        }
+        if let Some(replica) = self.store().replica() {
+            // Not a number while nobody knows it: the last one known would look like a replica that is well.
+            let lag = replica.lag.map_or(f64::NAN, |lag| lag.as_secs_f64());
+            gauge!("simple_analytics_replica_lag_seconds").set(lag);
+            gauge!("simple_analytics_replica_serves").set(f64::from(u8::from(replica.serves)));
+            counter!("simple_analytics_replica_reads_taken_over_total").absolute(replica.reads_taken_over);
         }
         gauge!("simple_analytics_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         self.metrics.render()

@@ -100,6 +100,19 @@ pub struct ProjectStatus {
     pub latest: Option<Timestamp>,
 }
 
+/// A copy of the store that readers are answered from, so that the store itself is left to writing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Whether reads go to it now; else the store itself answers them.
+    pub serves: bool,
+    /// How far it is behind the store; `None` while nobody knows.
+    pub lag: Option<std::time::Duration>,
+    /// Why it serves nothing, and what to do; `None` while it serves.
+    pub trouble: Option<String>,
+    /// Reads that it could not answer, and the store did, since the start.
+    pub reads_taken_over: u64,
+}
+
 /// What can go wrong in a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -145,8 +158,9 @@ pub trait EventStore: Send + Sync + 'static {
     /// How far the queue with this id has been stored.
     async fn checkpoint(&self, queue: uuid::Uuid) -> Result<Option<u64>, StoreError>;
 
-    /// Answers a statement; stopped after [`model::limits::QUERY_TIMEOUT`]. Sees all batches whose append has returned. One project's
-    /// statements never take all places: a store refuses as [`StoreError::Overloaded`] whoever waits for one too long.
+    /// Answers a statement; stopped after [`model::limits::QUERY_TIMEOUT`]. Sees all batches whose append has returned (where a replica answers:
+    /// seconds ago, see [`Self::replica`]). One project's statements never take all places: a store refuses as [`StoreError::Overloaded`]
+    /// whoever waits for one too long.
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError>;
 
     /// Every entry of the ledger.
@@ -172,6 +186,11 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// The state now.
     async fn status(&self, now: Timestamp) -> Result<StoreStatus, StoreError>;
+
+    /// The copy that [`Self::read`] asks first, as it was a moment ago; `None` where there is none. Everything else asks the store itself.
+    fn replica(&self) -> Option<ReplicaStatus> {
+        None
+    }
 
     /// A cheap call that fails when reading or writing would, but not because others read. After it has failed it succeeds again once the
     /// cause is gone, though nothing else is asked of the store.

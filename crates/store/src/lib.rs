@@ -12,8 +12,8 @@ pub mod statement;
 
 pub use access::{Directory, ProjectScope};
 pub use event_store::{
-    AppendBatch, AppendItem, AppendOutcome, AppendReport, Checkpoint, EventStore, ProjectStatus, Reclaimed, StoreError,
-    StoreStatus,
+    AppendBatch, AppendItem, AppendOutcome, AppendReport, Checkpoint, EventStore, ProjectStatus, Reclaimed,
+    ReplicaStatus, StoreError, StoreStatus,
 };
 pub use meta_store::{Lease, MetaError, MetaStore};
 pub use statement::{Parameters, Rows, Statement, Value};

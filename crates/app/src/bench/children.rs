@@ -29,7 +29,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A directory for the data of one measured server, removed at the end.
 pub struct Site {
     folder: TempDir,
-    database_url: Option<String>,
+    /// Settings beside those of every site, by their variables.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Site {
@@ -46,16 +47,23 @@ impl Site {
             })?;
         Ok(Self {
             folder,
-            database_url: None,
+            settings: Vec::new(),
         })
     }
 
     /// The same on PostgreSQL instead of the embedded stores.
-    pub fn with_database(self, url: &str) -> Self {
-        Self {
-            database_url: Some(url.to_owned()),
-            ..self
-        }
+    pub fn with_database(mut self, url: &str) -> Self {
+        self.settings.push(("DATABASE_URL", url.to_owned()));
+        self
+    }
+
+    /// The same with the queue in Redis, in keys that begin with `prefix`.
+    pub fn with_redis(mut self, url: &str, prefix: &str, queue_bytes_max: &str) -> Self {
+        self.settings.push(("REDIS_URL", url.to_owned()));
+        self.settings.push(("REDIS_PREFIX", prefix.to_owned()));
+        self.settings
+            .push(("REDIS_QUEUE_BYTES_MAX", queue_bytes_max.to_owned()));
+        self
     }
 
     /// Where the data are.
@@ -123,7 +131,7 @@ impl Site {
             .env("IP_RATE_LIMIT_PER_MINUTE", "0")
             .env("TRUSTED_PROXIES", "127.0.0.1")
             .env("RUST_LOG", "error")
-            .envs(self.database_url.as_ref().map(|url| ("DATABASE_URL", url)))
+            .envs(self.settings.iter().map(|(variable, value)| (variable, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);

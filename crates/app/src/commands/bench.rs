@@ -4,6 +4,7 @@ mod end_to_end;
 mod ingestion;
 mod postgres;
 mod store;
+mod workers;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -18,6 +19,7 @@ use crate::{
         load::Numbers,
         report::{Report, Section},
     },
+    config::Settings,
     engine::stop_signal,
     usage::usage,
 };
@@ -74,6 +76,9 @@ struct Options {
     /// Events of a round of `store`
     #[arg(long, global = true, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     events: u64,
+    /// Instead of one worker on the embedded queue, so many processes on one in Redis (`postgres`; needs REDIS_URL), as in 1,2,4
+    #[arg(long, global = true, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Vec<u16>,
     /// Events a second of end-to-end [default: a quarter of the bare handler]
     #[arg(long, global = true, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -130,7 +135,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     };
     // Dropping the work ends the children and removes their data.
     let sections = tokio::select! {
-        sections = measure(args.part, &bench, context.settings.database_url.as_deref()) => sections?,
+        sections = measure(args.part, &bench, &context.settings) => sections?,
         () = stop_signal() => anyhow::bail!("interrupted"),
     };
     bench.progress.finish_and_clear();
@@ -143,7 +148,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn measure(part: Part, bench: &Bench<'_>, database_url: Option<&str>) -> anyhow::Result<Vec<Section>> {
+async fn measure(part: Part, bench: &Bench<'_>, settings: &Settings) -> anyhow::Result<Vec<Section>> {
     let mut sections = Vec::new();
     let wanted = |one: Part| part == one || part == Part::All;
     if wanted(Part::Ingest) {
@@ -157,7 +162,7 @@ async fn measure(part: Part, bench: &Bench<'_>, database_url: Option<&str>) -> a
     }
     // It needs a database that somebody made for it.
     if part == Part::Postgres {
-        sections.push(postgres::drain(bench, database_url).await?);
+        sections.push(postgres::measure(bench, settings).await?);
     }
     if wanted(Part::EndToEnd) {
         sections.extend(end_to_end::measure(bench).await?);

@@ -5,7 +5,9 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 use model::inspection::{Inspection, Level};
 use serde::Serialize;
 use serde_json::json;
-use server::admin::types::{DependencyStatus, ProjectReport, QueueReport, SchedulerReport, StatusReport};
+use server::admin::types::{
+    DependencyStatus, ProjectReport, QueueReport, ReplicaReport, SchedulerReport, StatusReport,
+};
 
 use super::{Context, doctor};
 use crate::{
@@ -164,6 +166,13 @@ fn text(shown: &Shown, detailed: bool, output: Output) -> String {
     );
     text.push_str(&dependencies(&report.dependencies, output));
     text.push('\n');
+    for replica in report
+        .dependencies
+        .iter()
+        .filter_map(|dependency| dependency.replica.as_ref())
+    {
+        text.push_str(&format!("Replica {}\n", replica_state(replica)));
+    }
     text.push_str(&queue(&report.queue));
     text.push_str(&format!(
         "Store   {} events, {}\n",
@@ -212,6 +221,17 @@ fn dependencies(dependencies: &[DependencyStatus], output: Output) -> String {
         ("state", Align::Left),
     ];
     output.table(&head, &rows)
+}
+
+fn replica_state(replica: &ReplicaReport) -> String {
+    let lag = match replica.lag_seconds {
+        Some(seconds) => format!("{seconds:.1} s behind"),
+        None => "nobody knows how far behind".to_owned(),
+    };
+    match &replica.error {
+        None => format!("reads go to it, {lag}"),
+        Some(error) => format!("reads go to the primary: {error} ({lag})"),
+    }
 }
 
 fn queue(queue: &QueueReport) -> String {

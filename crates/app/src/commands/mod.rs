@@ -210,9 +210,6 @@ impl Command {
 
     /// Runs the command.
     pub async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        if !matches!(self, Self::Config(_) | Self::Doctor(_)) {
-            context.settings.check_supported()?;
-        }
         match self {
             Self::Serve(args) => serve::run(args, context).await,
             Self::Project(args) => project::run(args, context).await,

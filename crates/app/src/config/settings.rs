@@ -19,6 +19,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The PostgreSQL that keeps events and metadata; `None` = the embedded stores do.
     pub database_url: Option<String>,
+    /// The standby of it that reads go to; `None` = all go to the database itself.
+    pub database_replica_url: Option<String>,
     /// What a server process does.
     pub roles: Vec<Role>,
     /// Host names that the server answers to; empty = all.
@@ -106,6 +108,7 @@ impl Settings {
             base_path: reader.value("base_path", String::new(), parse::base_path),
             data_dir: PathBuf::from(reader.text("data_dir").unwrap_or_default()),
             database_url: reader.value("database_url", None, parse::database_url),
+            database_replica_url: reader.value("database_replica_url", None, parse::database_url),
             roles: reader.value("roles", Vec::new(), roles),
             allowed_hosts: parse::list(&reader.text("allowed_hosts").unwrap_or_default()),
             cors_allowed_origins: reader.value("cors_allowed_origins", Vec::new(), parse::origins),
@@ -131,6 +134,11 @@ impl Settings {
             log_level: reader.text("log_level"),
             resolved: Vec::new(),
         };
+        if settings.database_replica_url.is_some() && settings.database_url.is_none() {
+            reader.problems.push(
+                "DATABASE_REPLICA_URL needs DATABASE_URL: the replica is a standby of that database, and only reads go to it".to_owned(),
+            );
+        }
         if reader.problems.is_empty() {
             Ok(Self {
                 resolved: reader.resolved,
@@ -138,33 +146,6 @@ impl Settings {
             })
         } else {
             Err(ConfigError(reader.problems))
-        }
-    }
-
-    /// Fails when a setting asks for something that this build does not have.
-    pub fn check_supported(&self) -> Result<(), ConfigError> {
-        let missing = [(
-            "database_replica_url",
-            "this build reads from no replica yet",
-            "the database itself is read",
-        )];
-        let problems: Vec<String> = missing
-            .iter()
-            .filter_map(|(key, sentence, instead)| {
-                let resolved = self.resolved.iter().find(|resolved| resolved.spec.key == *key)?;
-                (!resolved.text.is_empty()).then(|| {
-                    format!(
-                        "{sentence}; unset {} ({}): {instead}",
-                        resolved.spec.variable,
-                        resolved.origin_text()
-                    )
-                })
-            })
-            .collect();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError(problems))
         }
     }
 

@@ -71,7 +71,6 @@ fn defaults_are_those_of_the_limits_and_of_the_contract() {
     assert_eq!(settings.shutdown_budget, Duration::from_secs(20));
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(settings.admin_socket(), Path::new("./data/admin.sock"));
-    assert!(settings.check_supported().is_ok());
 }
 
 #[test]
@@ -187,14 +186,21 @@ fn a_line_of_another_program_spoils_no_dot_env() {
 }
 
 #[test]
-fn what_the_build_lacks_is_refused_without_the_password() {
-    let settings = settings(&[("DATABASE_REPLICA_URL", "postgres://app:hunter2@db/app?password=x")]).unwrap();
-    let text = settings.check_supported().unwrap_err().to_string();
-    assert!(
-        text.contains("reads from no replica yet; unset DATABASE_REPLICA_URL"),
-        "{text}"
+fn a_replica_is_one_of_a_database_and_no_password_is_told() {
+    let (url, replica) = ("postgres://app:hunter2@db/app", "postgres://app:hunter2@replica/app");
+    let chosen = settings(&[("DATABASE_URL", url), ("DATABASE_REPLICA_URL", replica)]).unwrap();
+    assert_eq!(
+        (chosen.database_url.as_deref(), chosen.database_replica_url.as_deref()),
+        (Some(url), Some(replica))
     );
-    assert!(!text.contains("hunter2"), "{text}");
+    for wrong in [
+        vec![("DATABASE_REPLICA_URL", replica)],
+        vec![("DATABASE_URL", url), ("DATABASE_REPLICA_URL", "app:hunter2@replica")],
+    ] {
+        let text = settings(&wrong).unwrap_err().to_string();
+        assert!(text.contains("DATABASE_REPLICA_URL"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

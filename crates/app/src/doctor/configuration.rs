@@ -30,9 +30,9 @@ fn is_public(settings: &Settings) -> bool {
 }
 
 fn supported(settings: &Settings, found: &mut Inspection) {
-    match settings.check_supported() {
+    match settings.check_roles() {
         Ok(()) => found.ok("every setting is known and valid"),
-        Err(error) => found.problem(error.to_string(), "unset it"),
+        Err(error) => found.problem(error.to_string(), "change one of the two"),
     }
 }
 

@@ -12,6 +12,7 @@ mod harness;
 mod operators;
 mod password;
 mod real_input;
+mod replica;
 mod roles;
 mod same_answers;
 mod tidy;

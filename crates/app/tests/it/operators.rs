@@ -12,7 +12,7 @@ use testkit::{
 use crate::harness::{Server, binary, wait_until};
 
 /// What a PostgreSQL needs that keeps whatever it has confirmed.
-const DURABLE: [&str; 2] = ["fsync=on", "full_page_writes=on"];
+const DURABLE: &str = "fsync = on";
 
 /// Whether tests with a PostgreSQL of their own are to be left out (`scripts/test.sh` says so).
 fn is_left_out() -> bool {
@@ -100,7 +100,7 @@ fn event_status_shows_redis_and_postgres_and_what_is_wrong_when_one_of_them_is_s
     if is_left_out() {
         return;
     }
-    let (redis, mut postgres) = (RedisServer::start("always"), PostgresServer::start_with(&DURABLE));
+    let (redis, postgres) = (RedisServer::start("always"), PostgresServer::start(DURABLE, &[]));
     let config = settings(&[
         format!("redis_url = {:?}", redis.url()),
         format!("database_url = {:?}", postgres.url()),
@@ -142,7 +142,13 @@ fn event_status_shows_redis_and_postgres_and_what_is_wrong_when_one_of_them_is_s
     postgres.kill();
     wait_until("a report without PostgreSQL", || {
         let (code, status) = status();
-        if code == 0 || !says(part(&status["inspections"], "postgres"), "problem", "the database test") {
+        if code == 0
+            || !says(
+                part(&status["inspections"], "postgres"),
+                "problem",
+                "the database postgres",
+            )
+        {
             return Err(status.to_string());
         }
         Ok(())
@@ -189,7 +195,7 @@ fn the_doctor_finds_nothing_wrong_beside_a_healthy_server() {
     if is_left_out() {
         return;
     }
-    let (redis, postgres) = (RedisServer::start("always"), PostgresServer::start_with(&DURABLE));
+    let (redis, postgres) = (RedisServer::start("always"), PostgresServer::start(DURABLE, &[]));
     let config = settings(&[
         format!("redis_url = {:?}", redis.url()),
         format!("database_url = {:?}", postgres.url()),

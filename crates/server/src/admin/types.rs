@@ -46,6 +46,20 @@ pub struct DependencyStatus {
     pub latency_ms: f64,
     /// What is wrong, without internals; `None` when ready.
     pub error: Option<String>,
+    /// The copy that reads go to, where there is one. Without it the dependency itself is read, and no less ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaReport>,
+}
+
+/// A copy that reads go to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    /// Whether reads go to it now.
+    pub serves: bool,
+    /// How far it is behind; `None` while nobody knows.
+    pub lag_seconds: Option<f64>,
+    /// Why reads do not go to it; `None` when they do.
+    pub error: Option<String>,
 }
 
 impl DependencyStatus {

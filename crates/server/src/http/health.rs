@@ -47,6 +47,19 @@ pub struct Dependency {
     /// How long its check took.
     #[schema(example = 0.4)]
     latency_ms: f64,
+    /// The copy that reads go to, where there is one. Without it reads go to the dependency itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<Replica>,
+}
+
+/// A copy that reads go to.
+#[derive(Serialize, ToSchema)]
+pub struct Replica {
+    /// Whether reads go to it now.
+    serves: bool,
+    /// How far it is behind; null while nobody knows.
+    #[schema(example = 0.2)]
+    lag_seconds: Option<f64>,
 }
 
 /// Whether the process runs.
@@ -80,6 +93,10 @@ pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
             ready: it.ready,
             required: it.required,
             latency_ms: it.latency_ms,
+            replica: it.replica.map(|replica| Replica {
+                serves: replica.serves,
+                lag_seconds: replica.lag_seconds,
+            }),
         })
         .collect();
     let code = if status == "ready" {

@@ -14,7 +14,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::failure::sentence;
+use crate::{failure::sentence, tls};
 
 /// Every migration, oldest first. Never change one that has been released: add the next, and let it only add.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
@@ -91,6 +91,7 @@ impl Database {
         let is_ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
         let options: Option<PgConnectOptions> = is_ours.then(|| url.parse().ok()).flatten();
         let options = options.ok_or("the URL must look like postgres://user:password@host:5432/database")?;
+        let options = tls::checked(options, url)?;
         Ok(Self {
             options: options.application_name("simple-analytics").disable_statement_logging(),
         })
@@ -108,6 +109,13 @@ impl Database {
             .acquire_timeout(limits::POSTGRES_CONNECT_TIMEOUT)
             .after_connect(move |connection, _| Box::pin(prepare(connection, session)))
             .connect_lazy_with(self.options.clone())
+    }
+
+    /// A connection outside of every pool.
+    pub(crate) async fn connect(&self, session: Session) -> sqlx::Result<PgConnection> {
+        let mut connection = self.options.connect().await?;
+        prepare(&mut connection, session).await?;
+        Ok(connection)
     }
 
     /// Applies the migrations that are missing, each in a transaction of its own, while no other process does. What was interrupted goes on

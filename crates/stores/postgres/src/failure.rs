@@ -4,6 +4,8 @@ use model::limits;
 use sqlx::Error;
 use store::StoreError;
 
+use crate::tls;
+
 /// Codes after which what is remembered of the schema must be read again, and the same batch tried again: a partition or a table of ids that
 /// another process has dropped meanwhile, two writers in each other's way.
 const STALE: [&str; 5] = ["23514", "40001", "40P01", "42P01", "42704"];
@@ -11,6 +13,7 @@ const STALE: [&str; 5] = ["23514", "40001", "40P01", "42P01", "42704"];
 const CANCELLED: &str = "57014";
 const LOCKED: &str = "55P03";
 const DISK_FULL: &str = "53100";
+const NOT_LET_IN: &str = "28000";
 const TOO_MANY_CONNECTIONS: &str = "53300";
 /// Classes and codes that blame the data.
 const BAD_DATA: [&str; 2] = ["22", "54"];
@@ -44,6 +47,13 @@ pub(crate) fn is_stale(error: &Error) -> bool {
     code(error).is_some_and(|code| STALE.contains(&code.as_str()))
 }
 
+/// Whether a row with the same key is there.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.is_unique_violation())
+}
+
 /// Whether somebody else holds what is needed.
 pub(crate) fn is_locked(error: &Error) -> bool {
     code(error).is_some_and(|code| code == LOCKED || code == "40P01")
@@ -61,11 +71,24 @@ pub(crate) fn sentence(error: &Error) -> String {
             limits::POSTGRES_CONNECT_TIMEOUT
         ),
         Error::PoolClosed => "the store is closed".to_owned(),
-        Error::Io(error) => format!("the connection to PostgreSQL failed: {error}"),
+        Error::Io(error) => match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(refusal) => format!("no TLS connection to PostgreSQL: {}", tls::advice(refusal)),
+            None => format!("the connection to PostgreSQL failed: {error}"),
+        },
+        // The driver has no other word for it.
+        Error::Tls(error) if error.to_string() == "server does not support TLS" => {
+            "PostgreSQL speaks no TLS there: set ssl = on in its postgresql.conf, or sslmode=disable in the URL"
+                .to_owned()
+        }
+        Error::Tls(error) => format!("no TLS connection to PostgreSQL: {error}"),
         Error::Database(database) => {
             let advice = match database.code().as_deref() {
                 Some(LOCKED) => "; another process holds what this needs: it is tried again",
                 Some(DISK_FULL) => "; free some room on its disk",
+                // What it says when no line of pg_hba.conf takes connections without TLS.
+                Some(NOT_LET_IN) if database.message().ends_with("no encryption") => {
+                    "; it takes TLS only, or nobody from here: try sslmode=verify-full (or require) in the URL"
+                }
                 Some(TOO_MANY_CONNECTIONS) => "; raise max_connections, or run fewer processes",
                 _ => "",
             };

@@ -12,6 +12,7 @@ mod events;
 mod failure;
 mod inspect;
 mod meta;
+mod tls;
 mod types;
 
 pub use events::{PostgresEventStore, ceiling};

@@ -6,6 +6,8 @@ mod it {
     pub mod meta;
     pub mod months;
     pub mod reading;
+    pub mod replica;
     pub mod suite;
+    pub mod tls;
     pub mod together;
 }

@@ -13,23 +13,37 @@ use store_postgres::{PostgresEventStore, PostgresMetaStore, ceiling::BareCopy};
 use super::{
     Bench,
     store::{EVENTS_PER_BATCH, Rows, fill, process},
+    workers,
 };
 use crate::{
     bench::{
         children::Site,
         report::{Bar, Measure, Section},
     },
+    config::Settings,
     usage::usage,
 };
 
 /// Fills a queue while no worker runs, then times the worker alone; ours and the copy by turns, into one table that grows by both.
-pub async fn drain(bench: &Bench<'_>, url: Option<&str>) -> anyhow::Result<Section> {
-    let Some(url) = url else {
+pub async fn measure(bench: &Bench<'_>, settings: &Settings) -> anyhow::Result<Section> {
+    let Some(url) = settings.database_url.as_deref() else {
         return Err(usage(
             "name an empty PostgreSQL database with DATABASE_URL: the benchmark fills it",
         ));
     };
     check_empty(bench, url).await?;
+    if bench.options.workers.is_empty() {
+        return drain(bench, url).await;
+    }
+    match settings.redis_url.as_deref() {
+        Some(redis_url) => workers::scale(bench, url, redis_url).await,
+        None => Err(usage(
+            "name a Redis with REDIS_URL: --workers take from one queue in it",
+        )),
+    }
+}
+
+async fn drain(bench: &Bench<'_>, url: &str) -> anyhow::Result<Section> {
     let events = bench.options.events / EVENTS_PER_BATCH * EVENTS_PER_BATCH;
     let rounds = bench.options.rounds;
     let (mut ours, mut ceilings) = (Vec::new(), Vec::new());
@@ -63,7 +77,7 @@ async fn check_empty(bench: &Bench<'_>, url: &str) -> anyhow::Result<()> {
     let meta = PostgresMetaStore::open(url).await?;
     let projects = meta.projects().await?;
     meta.close().await;
-    let store = PostgresEventStore::open(url, Arc::new(SystemClock)).await?;
+    let store = PostgresEventStore::open(url, None, Arc::new(SystemClock)).await?;
     let events = store.status(bench.clock.now()).await?.events;
     store.close().await?;
     if !projects.is_empty() || events > 0 {
@@ -73,7 +87,7 @@ async fn check_empty(bench: &Bench<'_>, url: &str) -> anyhow::Result<()> {
 }
 
 /// Rows a second of a bare copy, for the same kind of events in the store's batches. Only copying is timed.
-async fn bare_copy(bench: &Bench<'_>, url: &str, events: u64) -> anyhow::Result<f64> {
+pub(super) async fn bare_copy(bench: &Bench<'_>, url: &str, events: u64) -> anyhow::Result<f64> {
     let copy = BareCopy::open(url, Arc::new(SystemClock)).await?;
     let mut rows = Rows::new(bench.clock.now())?;
     let mut elapsed = Duration::ZERO;

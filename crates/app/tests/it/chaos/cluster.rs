@@ -33,7 +33,7 @@ impl Cluster {
     pub fn start() -> Self {
         // A Redis that is killed keeps what it confirmed: with `everysec` it may have put a write off while its disk was slow.
         let redis = RedisServer::start("always");
-        let postgres = PostgresServer::start();
+        let postgres = PostgresServer::start("max_connections = 400", &[]);
         let network = Proxy::to(redis.port());
         let folder = tempfile::tempdir().expect("a folder");
         let mut processes: Vec<Server> = Vec::new();

@@ -121,7 +121,7 @@ async fn try_append(
         None => None,
     };
     let is_applied = |position| stored.is_some_and(|stored| position <= stored);
-    let is_new = find_new(&mut lease, &prepared, is_applied).await?;
+    let is_new = find_new(shared, &mut lease, &prepared, is_applied).await?;
     prepared.rows.send(&mut lease, &is_new).await?;
 
     let outcome = |(item, is_new): (&AppendItem, &bool)| match (is_applied(item.position), *is_new) {
@@ -240,7 +240,12 @@ async fn lock_queue(lease: &mut Lease, queue: Uuid) -> sqlx::Result<Option<u64>>
 }
 
 /// Which items are new: not applied, the first of their id in the batch, and nobody else's.
-async fn find_new(lease: &mut Lease, prepared: &Prepared, is_applied: impl Fn(u64) -> bool) -> sqlx::Result<Vec<bool>> {
+async fn find_new(
+    shared: &Shared,
+    lease: &mut Lease,
+    prepared: &Prepared,
+    is_applied: impl Fn(u64) -> bool,
+) -> sqlx::Result<Vec<bool>> {
     let mut seen = HashSet::with_capacity(prepared.items.len());
     let mut is_new = Vec::with_capacity(prepared.items.len());
     let mut claims: BTreeMap<i64, Vec<Claim>> = BTreeMap::new();
@@ -258,10 +263,12 @@ async fn find_new(lease: &mut Lease, prepared: &Prepared, is_applied: impl Fn(u6
             imported.entry(prepared.projects[at]).or_default().push(at);
         }
     }
-    let granted = claims::claim(lease, &claims).await?;
-    for (at, item) in prepared.items.iter().enumerate() {
-        if is_new[at] && claim_epoch(item, prepared.prepared_at).is_some() {
-            is_new[at] = granted.contains(&prepared.claim(at));
+    let refused = claims::claim(shared, lease, &claims).await?;
+    if !refused.is_empty() {
+        for (at, item) in prepared.items.iter().enumerate() {
+            if claim_epoch(item, prepared.prepared_at).is_some() {
+                is_new[at] &= !refused.contains(&prepared.claim(at));
+            }
         }
     }
     for (project, places) in imported {

@@ -21,7 +21,7 @@ pub struct BareCopy {
 impl BareCopy {
     /// Connects to a database that nothing else is stored in.
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let store = PostgresEventStore::open(url, clock).await?;
+        let store = PostgresEventStore::open(url, None, clock).await?;
         Ok(Self { store })
     }
 

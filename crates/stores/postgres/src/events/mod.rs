@@ -10,24 +10,26 @@ mod partitions;
 mod progress;
 mod read;
 mod reclaim;
+mod replica;
 mod state;
 mod value;
 
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use async_trait::async_trait;
 use model::{Clock, LedgerEntry, ProjectId, Timestamp, limits};
 use sqlx::PgPool;
 use store::{
-    AppendBatch, AppendReport, EventStore, Reclaimed, Rows, Statement, StoreError, StoreStatus, places::Places,
+    AppendBatch, AppendReport, EventStore, Reclaimed, ReplicaStatus, Rows, Statement, StoreError, StoreStatus,
+    places::Places,
 };
 use uuid::Uuid;
 
-use self::{append::Ahead, numbers::Numbers, partitions::Month};
+use self::{append::Ahead, numbers::Numbers, partitions::Month, replica::Replica};
 use crate::connect::{Database, Session};
 
 /// Events in PostgreSQL. Safe for several processes at once.
@@ -42,6 +44,8 @@ pub struct PostgresEventStore {
 struct Shared {
     writers: PgPool,
     readers: PgPool,
+    /// Asked before `readers`.
+    replica: Option<Replica>,
     clock: Arc<dyn Clock>,
     known: Known,
 }
@@ -52,6 +56,8 @@ struct Known {
     numbers: Mutex<Numbers>,
     months: Mutex<HashSet<Month>>,
     epochs: Mutex<HashSet<i64>>,
+    /// Whether the last batch had claims of somebody else's.
+    meets_conflicts: AtomicBool,
 }
 
 impl Known {
@@ -69,17 +75,26 @@ impl fmt::Debug for PostgresEventStore {
 }
 
 impl PostgresEventStore {
-    /// Connects to the database of a `postgres://` URL and brings its schema up to date.
+    /// Connects to the database of a `postgres://` URL and brings its schema up to date. With the URL of a streaming standby reads go there
+    /// while it is near enough; it may be away.
     ///
     /// Safe when several processes do it at once. Fails as unavailable when the database cannot be reached, is older than PostgreSQL 14, or its
-    /// schema comes from a newer build.
-    pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// schema comes from a newer build, and when a URL cannot be read.
+    pub async fn open(url: &str, replica_url: Option<&str>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let database = Database::parse(url).map_err(StoreError::Unavailable)?;
+        let standby = replica_url.map(Database::parse).transpose();
+        let standby = standby.map_err(|error| StoreError::Unavailable(format!("the replica: {error}")))?;
         database.migrate().await.map_err(StoreError::Unavailable)?;
+        let readers = database.pool(Session::Read, limits::POSTGRES_READ_CONNECTIONS_MAX);
+        let replica = match standby {
+            Some(standby) => Some(Replica::watch(standby, readers.clone()).await),
+            None => None,
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 writers: database.pool(Session::Write, limits::POSTGRES_WRITE_CONNECTIONS_MAX),
-                readers: database.pool(Session::Read, limits::POSTGRES_READ_CONNECTIONS_MAX),
+                readers,
+                replica,
                 clock,
                 known: Known::default(),
             }),
@@ -139,6 +154,10 @@ impl EventStore for PostgresEventStore {
         state::status(&self.shared, now).await
     }
 
+    fn replica(&self) -> Option<ReplicaStatus> {
+        self.shared.replica.as_ref().map(Replica::status)
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         let _place = self.places.take_for_probe().await?;
         state::check(&self.shared).await
@@ -149,6 +168,9 @@ impl EventStore for PostgresEventStore {
         self.places.close();
         self.shared.writers.close().await;
         self.shared.readers.close().await;
+        if let Some(replica) = &self.shared.replica {
+            replica.close().await;
+        }
         Ok(())
     }
 }

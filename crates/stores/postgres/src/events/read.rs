@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use model::limits;
-use sqlx::{Column, Executor, PgConnection, SqlSafeStr, Statement as _, postgres::PgArguments};
+use sqlx::{Column, Executor, PgConnection, PgPool, SqlSafeStr, Statement as _, postgres::PgArguments};
 use store::{Rows, Statement, StoreError, Value, statement::RELATION};
 
 use super::{Shared, numbers, value};
@@ -11,10 +11,37 @@ use crate::{
     failure::{read_failed, sentence},
 };
 
-/// Answers a statement.
+/// Answers a statement: the replica does while it serves, else the primary.
 pub(super) async fn read(store: &Shared, statement: &Statement) -> Result<Rows, StoreError> {
+    if let Some(replica) = &store.replica
+        && let Some(pool) = replica.serving()
+    {
+        let answer = tokio::select! {
+            answer = read_from(store, pool, statement) => answer,
+            // One that stands still would be waited for until the statement's time limit.
+            gone = replica.gone() => Err(gone),
+        };
+        match answer {
+            Err(error) if is_to_be_taken_over(&error) => replica.taken_over(&error),
+            answer => return answer,
+        }
+    }
+    read_from(store, &store.readers, statement).await
+}
+
+/// Whether the primary may know better. A standby ends statements that stand in the way of what it replays, and may lack what a start has
+/// just added to the schema; an answer that took too long or is too large is so everywhere.
+fn is_to_be_taken_over(error: &StoreError) -> bool {
+    match error {
+        StoreError::Timeout(_) | StoreError::Overloaded(_) => false,
+        StoreError::Refused(message) => !message.starts_with(TOO_MUCH),
+        StoreError::Unavailable(_) => true,
+    }
+}
+
+async fn read_from(store: &Shared, pool: &PgPool, statement: &Statement) -> Result<Rows, StoreError> {
     let unavailable = |error: sqlx::Error| StoreError::Unavailable(sentence(&error));
-    let project = numbers::project(store, &store.readers, statement.project_id())
+    let project = numbers::project(store, pool, statement.project_id())
         .await
         .map_err(unavailable)?;
     let mut values = statement.parameters().to_vec();
@@ -23,7 +50,7 @@ pub(super) async fn read(store: &Shared, statement: &Statement) -> Result<Rows, 
     }
     // Before version 16 PostgreSQL takes no subquery without an alias.
     let sql = statement.sql().replace(RELATION, "project_events(cast($1 as integer))");
-    let mut lease = Lease::take(&store.readers).await.map_err(unavailable)?;
+    let mut lease = Lease::take(pool).await.map_err(unavailable)?;
     // The server ends statements itself; this is for one that does not answer at all.
     let patience = limits::QUERY_TIMEOUT + limits::POSTGRES_CONNECT_TIMEOUT;
     let answered = tokio::time::timeout(patience, query(&mut lease, sql, &values)).await;

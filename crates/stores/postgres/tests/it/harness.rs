@@ -25,7 +25,7 @@ impl TestStore {
     }
 
     pub async fn open_another(&self) -> PostgresEventStore {
-        PostgresEventStore::open(&self.database.url, Arc::clone(&self.clock) as _)
+        PostgresEventStore::open(&self.database.url, None, Arc::clone(&self.clock) as _)
             .await
             .unwrap()
     }
