@@ -1,5 +1,6 @@
 //! The one place that knows every backend.
 
+mod moving;
 mod redis;
 
 use std::{
@@ -17,6 +18,7 @@ use server::{
     Backends, Engine,
     limit::{LocalRateLimiter, RateLimiter},
 };
+pub use self::moving::open_place;
 pub use server::{Mode as EngineMode, Running as RunningEngine};
 use store::{EventStore, MetaStore};
 use store_duckdb::{DuckdbOptions, DuckdbStore};

@@ -29,18 +29,29 @@ pub fn binary() -> Command {
     command
 }
 
-/// The binary on a data directory, and on a PostgreSQL database that belongs to it, where the run is told `CONTRACT_STORE=postgres`.
+/// The database of each data directory that has one.
+static DATABASES: Mutex<BTreeMap<PathBuf, TestDatabase>> = Mutex::new(BTreeMap::new());
+
+/// The binary on a data directory, and on the PostgreSQL database that belongs to it: every directory has one where the run is told
+/// `CONTRACT_STORE=postgres`.
 pub fn binary_on(data_dir: &Path) -> Command {
-    static DATABASES: Mutex<BTreeMap<PathBuf, TestDatabase>> = Mutex::new(BTreeMap::new());
     let mut command = binary();
+    let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
     if is_on_postgres() {
-        let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = databases
+        databases
             .entry(data_dir.to_owned())
             .or_insert_with(TestDatabase::create);
+    }
+    if let Some(database) = databases.get(data_dir) {
         command.env("DATABASE_URL", &database.url);
     }
     command
+}
+
+/// From now on the binary has this database when it is started on the data directory.
+pub fn use_database(data_dir: &Path, database: &TestDatabase) {
+    let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
+    databases.insert(data_dir.to_owned(), database.clone());
 }
 
 /// Whether servers are started on PostgreSQL.

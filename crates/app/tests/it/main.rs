@@ -8,6 +8,7 @@ mod dead_letters;
 mod first_start;
 mod fuzz;
 mod harness;
+mod moving;
 mod password;
 mod real_input;
 mod tidy;
