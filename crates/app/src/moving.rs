@@ -215,9 +215,9 @@ impl Move<'_> {
         report.left_events = events_of_unknown(self.from.events.status(now).await?);
         let strange = events_of_unknown(self.to.events.status(now).await?);
         if strange > 0 {
-            report
-                .differences
-                .push(format!("the target has {strange} events of projects that the source has not"));
+            report.differences.push(format!(
+                "the target has {strange} events of projects that the source has not"
+            ));
         }
         let (ledger, there) = (self.from.events.ledger().await?, self.to.events.ledger().await?);
         report.ledger_entries = ledger.len();
@@ -227,9 +227,10 @@ impl Move<'_> {
         for Checkpoint { queue, position } in queues {
             let there = self.to.events.checkpoint(queue).await?;
             if there.is_none_or(|there| there < position) {
-                report
-                    .differences
-                    .push(format!("queue {queue} is stored up to {position}, in the target up to {}", there.unwrap_or(0)));
+                report.differences.push(format!(
+                    "queue {queue} is stored up to {position}, in the target up to {}",
+                    there.unwrap_or(0)
+                ));
             }
         }
         let metadata = metadata::compare(self.from, self.to).await?;

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+pub use self::moving::open_place;
 use anyhow::Context as _;
 use ingest::Enricher;
 use model::{Clock, SystemClock};
@@ -18,7 +19,6 @@ use server::{
     Backends, Engine,
     limit::{LocalRateLimiter, RateLimiter},
 };
-pub use self::moving::open_place;
 pub use server::{Mode as EngineMode, Running as RunningEngine};
 use store::{EventStore, MetaStore};
 use store_duckdb::{DuckdbOptions, DuckdbStore};

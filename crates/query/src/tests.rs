@@ -5,8 +5,8 @@ use std::{fmt::Write, sync::Mutex};
 use async_trait::async_trait;
 use model::{EventId, LedgerEntry, Project, ProjectId, Source, Timestamp};
 use store::{
-    AppendBatch, AppendReport, Checkpoint, EventStore, ProjectScope, Reclaimed, Rows, Statement, StoreError, StoreStatus,
-    Value,
+    AppendBatch, AppendReport, Checkpoint, EventStore, ProjectScope, Reclaimed, Rows, Statement, StoreError,
+    StoreStatus, Value,
 };
 use testkit::{build::instant, directory};
 use uuid::Uuid;

@@ -59,7 +59,10 @@ pub async fn refuse_unknown_target(moving: &Move<'_>, scopes: &[ProjectScope]) -
         let id = project.project_id;
         let is_moved = scopes.iter().any(|scope| scope.project_id() == id);
         if !is_moved || to.events.checkpoint(queue_of(id)).await?.is_none() {
-            problems.push(format!("{} events of project {id} that were not moved there", project.events));
+            problems.push(format!(
+                "{} events of project {id} that were not moved there",
+                project.events
+            ));
         }
     }
     let metadata = metadata::compare(from, to).await?;
@@ -91,7 +94,10 @@ pub fn missing_counts(here: &[LedgerEntry], there: &[LedgerEntry]) -> Vec<Ledger
     let there = by_key(there);
     let missing = here.iter().filter_map(|entry| {
         let counted = there.get(&(entry.project_id, entry.day, entry.outcome)).copied();
-        let count = entry.count.checked_sub(counted.unwrap_or(0)).filter(|count| *count > 0)?;
+        let count = entry
+            .count
+            .checked_sub(counted.unwrap_or(0))
+            .filter(|count| *count > 0)?;
         Some(LedgerEntry { count, ..entry.clone() })
     });
     missing.collect()
@@ -133,7 +139,11 @@ mod tests {
 
     #[test]
     fn a_ledger_is_brought_up_to_another_and_never_down() {
-        let here = [entry(1, Outcome::Stored, 5), entry(1, Outcome::Duplicate, 2), entry(2, Outcome::Stored, 1)];
+        let here = [
+            entry(1, Outcome::Stored, 5),
+            entry(1, Outcome::Duplicate, 2),
+            entry(2, Outcome::Stored, 1),
+        ];
         let there = [entry(1, Outcome::Stored, 3), entry(2, Outcome::Stored, 4)];
         assert_eq!(missing_counts(&here, &[]), here);
         assert_eq!(
@@ -143,6 +153,9 @@ mod tests {
         assert_eq!(ledger_differences(&here, &here), Vec::<String>::new());
         let told = ledger_differences(&here, &there);
         assert_eq!(told.len(), 3);
-        assert!(told[2].contains("counts 1 as stored on 1970-01-03, in the target 4"), "{told:?}");
+        assert!(
+            told[2].contains("counts 1 as stored on 1970-01-03, in the target 4"),
+            "{told:?}"
+        );
     }
 }

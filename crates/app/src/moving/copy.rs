@@ -85,7 +85,9 @@ pub async fn project(moving: &Move<'_>, scope: &ProjectScope) -> anyhow::Result<
                     .iter()
                     .find(|outcome| **outcome != AppendOutcome::Stored)
                 {
-                    bail!("another process moves the same project at the same time ({outcome:?}): let one of them do it");
+                    bail!(
+                        "another process moves the same project at the same time ({outcome:?}): let one of them do it"
+                    );
                 }
                 copied_events += events;
                 moving.bar.inc(events);
@@ -96,7 +98,9 @@ pub async fn project(moving: &Move<'_>, scope: &ProjectScope) -> anyhow::Result<
     let source = reading.await.context("the reader failed")??;
     let events: u64 = source.values().map(|day| day.events).sum();
     if events < found_events {
-        bail!("the source has {events} events, and {found_events} were moved before: it has changed since; move into an empty target");
+        bail!(
+            "the source has {events} events, and {found_events} were moved before: it has changed since; move into an empty target"
+        );
     }
     Ok(Copied {
         source,

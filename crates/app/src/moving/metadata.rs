@@ -16,12 +16,20 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    fn add<T: PartialEq, K: Eq + Hash + Display>(&mut self, what: &str, here: &[T], there: &[T], key: impl Fn(&T) -> K) {
+    fn add<T: PartialEq, K: Eq + Hash + Display>(
+        &mut self,
+        what: &str,
+        here: &[T],
+        there: &[T],
+        key: impl Fn(&T) -> K,
+    ) {
         self.rows += here.len();
         let mut left: HashMap<K, &T> = there.iter().map(|row| (key(row), row)).collect();
         for row in here {
             match left.remove(&key(row)) {
-                None => self.missing.push(format!("{what} {} is missing in the target", key(row))),
+                None => self
+                    .missing
+                    .push(format!("{what} {} is missing in the target", key(row))),
                 Some(other) if other != row => {
                     self.other.push(format!("{what} {} is another in the target", key(row)));
                 }

@@ -1,9 +1,6 @@
 //! What a move found and did, for people and for scripts.
 
-use std::{
-    collections::BTreeSet,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use model::{ProjectId, limits::TRANSFER_DAYS_SHOWN_MAX};
 use serde::Serialize;
@@ -247,7 +244,7 @@ mod tests {
     #[test]
     fn days_that_only_one_side_has_differ() {
         let source = digests(&[(-719_162, 1, 7), (0, 2, 8), (1, 3, 9)]);
-        let target = digests(&[(0, 2, 8), (1, 3, 10), (2_932_531, 1, 1)]);
+        let target = digests(&[(0, 2, 8), (1, 3, 10), (2_932_532, 1, 1)]);
         let days = differing_days(&source, &target);
         let told: Vec<(&str, u64, u64)> = days
             .iter()

@@ -50,7 +50,10 @@ pub async fn open_place(settings: &Settings, place: &Place, must_exist: bool) ->
         }
         Place::Embedded(directory) => {
             if must_exist && !directory.join("metadata.sqlite3").exists() {
-                bail!("there is no metadata.sqlite3 in {}: is it a data directory?", directory.display());
+                bail!(
+                    "there is no metadata.sqlite3 in {}: is it a data directory?",
+                    directory.display()
+                );
             }
             let settings = Settings {
                 data_dir: directory.clone(),
@@ -65,7 +68,12 @@ pub async fn open_place(settings: &Settings, place: &Place, must_exist: bool) ->
 async fn open_directory(settings: &Settings) -> anyhow::Result<OpenPlace> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let directory = &settings.data_dir;
-    let stop = || format!("{}: stop every server, worker and command that uses it", directory.display());
+    let stop = || {
+        format!(
+            "{}: stop every server, worker and command that uses it",
+            directory.display()
+        )
+    };
     let meta = open_meta_store(settings).await?;
     let options = EmbeddedOptions {
         bytes_max: settings.queue_bytes_max,

@@ -104,7 +104,10 @@ fn contents(data_dir: &Path) -> Vec<String> {
     ];
     for project in projects.as_array().expect("projects") {
         let id = project["id"].as_str().expect("an id");
-        for arguments in [["export", "--project", id].as_slice(), &["--json", "source", "list", "--project", id]] {
+        for arguments in [
+            ["export", "--project", id].as_slice(),
+            &["--json", "source", "list", "--project", id],
+        ] {
             contents.push(String::from_utf8(run(data_dir, arguments)).expect("text"));
         }
     }
@@ -153,7 +156,14 @@ fn seed(places: &Places, name: &str) -> Value {
     let events = nasty_events();
     let count = events.len() as u64 + 1;
     assert_eq!(server.send_batch(events.clone()).status, 202);
-    let raw = |server: &Server| server.post("/api/events/ingest/", server.public_key(), "application/json", RAW_EVENT.as_bytes());
+    let raw = |server: &Server| {
+        server.post(
+            "/api/events/ingest/",
+            server.public_key(),
+            "application/json",
+            RAW_EVENT.as_bytes(),
+        )
+    };
     assert_eq!(raw(&server).status, 202);
     server.wait_for_stored(count);
     assert_eq!(raw(&server).status, 202);
@@ -164,14 +174,31 @@ fn seed(places: &Places, name: &str) -> Value {
     });
     let sources = server.command(&["source", "list", "--project", server.project_id()]);
     let source = sources[0]["id"].as_str().expect("a source").to_owned();
-    server.command(&["source", "update", &source, "--sampling-rate", "0.125", "--description", "Größe"]);
+    server.command(&[
+        "source",
+        "update",
+        &source,
+        "--sampling-rate",
+        "0.125",
+        "--description",
+        "Größe",
+    ]);
     let second = server.command(&[
-        "project", "create", "--name", "Größe 'x'", "--time-zone", "Asia/Kathmandu", "--retention-days", "none",
-        "--cors-allowed-origins", "https://*.example.com",
+        "project",
+        "create",
+        "--name",
+        "Größe 'x'",
+        "--time-zone",
+        "Asia/Kathmandu",
+        "--retention-days",
+        "none",
+        "--cors-allowed-origins",
+        "https://*.example.com",
     ]);
     let second = second["id"].as_str().expect("an id").to_owned();
     // More events at one instant than a page holds, times at both ends of the calendar, and ids of clients.
-    let crowd = (0..11_000).map(|number| json!({"event_name": "crowd", "timestamp": "2024-02-29T12:00:00Z", "properties": {"n": number}}));
+    let crowd = (0..11_000)
+        .map(|number| json!({"event_name": "crowd", "timestamp": "2024-02-29T12:00:00Z", "properties": {"n": number}}));
     let spread = (0..600).map(|number| {
         json!({"event_name": "spread", "event_id": format!("spread-{number}"), "user_id": format!("user {}", number % 7),
             "timestamp": format!("20{:02}-{:02}-15T00:00:00Z", number % 24, number % 12 + 1), "received_at": "2020-01-01T00:00:00Z"})

@@ -145,8 +145,14 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
             &["migrate-store", "--from", "postgres://a/b", "--to", "postgres://c/d"],
             "pg_dump",
         ),
-        (&["migrate-store", "--from", "a", "--to", "mysql://c/d"], "postgres://user"),
-        (&["migrate-store", "--from", "", "--to", "postgres://c/d"], "data directory"),
+        (
+            &["migrate-store", "--from", "a", "--to", "mysql://c/d"],
+            "postgres://user",
+        ),
+        (
+            &["migrate-store", "--from", "", "--to", "postgres://c/d"],
+            "data directory",
+        ),
         (&["generate", "--events", "1", "--rate", "1"], "cannot be used with"),
         (&["generate", "--url", "https://x", "--key", "k"], "only http://"),
         (&["generate"], "project create"),

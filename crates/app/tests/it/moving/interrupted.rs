@@ -20,10 +20,7 @@ fn seeded() -> Places {
 
 /// Starts a move and kills it as soon as `has_come_far`.
 fn kill(mut command: Command, has_come_far: impl Fn() -> bool) {
-    let mut child = command
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("starts");
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("starts");
     wait_until("the middle of the move", || {
         let ended = child.try_wait().expect("a process").is_some();
         (ended || has_come_far()).then_some(()).ok_or_else(String::new)
@@ -36,8 +33,14 @@ fn kill(mut command: Command, has_come_far: impl Fn() -> bool) {
 fn finish(command: &mut Command) -> Value {
     let report = moved(command);
     let (found, copied) = (report["found_events"].as_u64(), report["copied_events"].as_u64());
-    assert!(found > Some(0) && copied > Some(0), "not killed in the middle: {found:?}, {copied:?}");
-    assert_eq!(found.unwrap_or(0) + copied.unwrap_or(0), EVENTS.parse::<u64>().expect("a number"));
+    assert!(
+        found > Some(0) && copied > Some(0),
+        "not killed in the middle: {found:?}, {copied:?}"
+    );
+    assert_eq!(
+        found.unwrap_or(0) + copied.unwrap_or(0),
+        EVENTS.parse::<u64>().expect("a number")
+    );
     report
 }
 

@@ -21,18 +21,30 @@ fn a_row_that_was_tampered_with_is_found() {
     seed(&places, "a");
     moved(&mut places.to_postgres("a"));
     let row = "event_name = 'spread' and event_id = 'spread-30'";
-    places.database.sql(&format!("update events set properties = '{{\"x\":1 }}' where {row}"));
+    places
+        .database
+        .sql(&format!("update events set properties = '{{\"x\":1 }}' where {row}"));
     let (verified, is_success) = report(places.to_postgres("a").arg("--verify-only"));
     assert!(!is_success && verified["same"] == false, "{verified:#}");
     let days = differing_days(&verified);
     assert_eq!(days.len(), 1, "{days:?}");
-    assert_eq!((&days[0]["day"], &days[0]["from"]["events"]), (&json!("2006-07-15"), &days[0]["to"]["events"]));
+    assert_eq!(
+        (&days[0]["day"], &days[0]["from"]["events"]),
+        (&json!("2006-07-15"), &days[0]["to"]["events"])
+    );
 
     // The same for people, and with a row less.
     places.database.sql(&format!("delete from events where {row}"));
     let a = places.directory("a").display().to_string();
     let output = crate::harness::binary()
-        .args(["migrate-store", "--from", &a, "--to", &places.database.url, "--verify-only"])
+        .args([
+            "migrate-store",
+            "--from",
+            &a,
+            "--to",
+            &places.database.url,
+            "--verify-only",
+        ])
         .output()
         .expect("runs");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -42,7 +54,10 @@ fn a_row_that_was_tampered_with_is_found() {
     assert!(text.contains("They differ."), "{text}");
     // To copy would be to make a row twice, or to hide one.
     let told = refusal(&mut places.to_postgres("a"));
-    assert!(told.contains("holds other events") && told.contains("2006-07-15"), "{told}");
+    assert!(
+        told.contains("holds other events") && told.contains("2006-07-15"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -79,7 +94,10 @@ fn a_target_in_use_is_refused_and_left_alone() {
     run(&other, &["project", "create", "--name", "Other"]);
     run(&other, &["generate", "--events", "20"]);
     let told = refusal(&mut places.to_postgres("a"));
-    assert!(told.contains("the target is in use") && told.contains("is in the target alone"), "{told}");
+    assert!(
+        told.contains("the target is in use") && told.contains("is in the target alone"),
+        "{told}"
+    );
     assert!(told.contains("20 events of project"), "{told}");
     assert_eq!(places.database.sql("select count(*) from events").trim(), "20");
     assert_eq!(places.database.sql("select count(*) from projects").trim(), "1");
@@ -96,9 +114,15 @@ fn a_source_in_use_is_refused() {
     let told = refusal(&mut places.to_postgres("missing"));
     assert!(told.contains("is it a data directory?"), "{told}");
     assert!(!places.directory("missing").exists());
-    let told = refusal(&mut migrate(&TestDatabase::create().url, &places.directory("new").display().to_string()));
+    let told = refusal(&mut migrate(
+        &TestDatabase::create().url,
+        &places.directory("new").display().to_string(),
+    ));
     assert!(told.contains("there is nothing to move"), "{told}");
-    let told = refusal(&mut migrate(&a.display().to_string(), "postgres://me:hunter2@127.0.0.1:1/x"));
+    let told = refusal(&mut migrate(
+        &a.display().to_string(),
+        "postgres://me:hunter2@127.0.0.1:1/x",
+    ));
     assert!(told.contains("cannot reach") && !told.contains("hunter2"), "{told}");
 }
 
@@ -115,13 +139,13 @@ fn writes_to_the_source_meanwhile_are_noticed() {
         let database = places.database.clone();
         thread::spawn(move || {
             database.sql(&format!(
-                "begin; lock table checkpoints in access exclusive mode; insert into ledger values ('{id}', 1, 'duplicate', 1); \
-                 do $$ begin while not exists (select from pg_locks where not granted) loop perform pg_sleep(0.02); end loop; end $$; commit"
+                "begin; lock table sources in access exclusive mode; insert into ledger values ('{id}', 1, 'duplicate', 1); \
+                 do $$ begin while not exists (select from pg_locks where not granted and relation = 'sources'::regclass) loop perform pg_sleep(0.02); end loop; end $$; commit"
             ))
         })
     };
     crate::harness::wait_until("the lock", || {
-        let held = "select count(*) from pg_locks where relation = 'checkpoints'::regclass and mode = 'AccessExclusiveLock'";
+        let held = "select count(*) from pg_locks where relation = 'sources'::regclass and mode = 'AccessExclusiveLock' and granted";
         match places.database.sql(held).trim() {
             "0" => Err(String::new()),
             _ => Ok(()),

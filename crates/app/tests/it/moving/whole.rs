@@ -8,10 +8,10 @@ use crate::harness::{Server, use_database};
 /// What the reading endpoints say of the first project.
 fn answers(server: &Server) -> Vec<Value> {
     [
-        "/api/events/query/?start_date=1960-01-01&end_date=1969-12-31&page_size=1000",
+        "/api/events/query/?start_date=1900-01-01&end_date=1909-12-31&page_size=1000",
         "/api/events/query/?start_date=2020-01-01&end_date=2029-12-31&page_size=1000",
         "/api/events/summaries/daily/?start_date=2020-01-01&end_date=2029-12-31",
-        "/api/events/aggregations/daily/?start_date=1960-01-01&end_date=1969-12-31",
+        "/api/events/aggregations/daily/?start_date=1900-01-01&end_date=1909-12-31",
     ]
     .map(|path| {
         let mut answer = server.read(path);
@@ -27,10 +27,18 @@ fn answers(server: &Server) -> Vec<Value> {
 /// Sends again what clients sent, and tells what became of it: nothing new may be stored.
 fn retry(server: &Server) {
     let before = server.ledger();
-    let named: Vec<Value> = nasty_events().into_iter().filter(|event| event["event_id"].is_string()).collect();
+    let named: Vec<Value> = nasty_events()
+        .into_iter()
+        .filter(|event| event["event_id"].is_string())
+        .collect();
     let retries = named.len() as u64 + 1;
     assert_eq!(server.send_batch(named).status, 202);
-    let raw = server.post("/api/events/ingest/", server.public_key(), "application/json", RAW_EVENT.as_bytes());
+    let raw = server.post(
+        "/api/events/ingest/",
+        server.public_key(),
+        "application/json",
+        RAW_EVENT.as_bytes(),
+    );
     assert_eq!(raw.status, 202);
     // A client may bring what a file brought, too; the same again is known by the request.
     let expected = before["duplicate"].as_u64().expect("a number") + retries;
@@ -55,7 +63,9 @@ fn retry_of_an_import(server: &Server) {
     };
     let before = duplicates();
     assert_eq!(
-        server.post("/api/events/ingest/", key, "application/json", event.as_bytes()).status,
+        server
+            .post("/api/events/ingest/", key, "application/json", event.as_bytes())
+            .status,
         202
     );
     let expected = before["duplicate"].as_u64().expect("a number") + 1;
@@ -74,14 +84,23 @@ fn a_round_trip_keeps_every_byte_and_every_answer() {
     let mut server = Server::start_in(&a, &[]);
     let answered = answers(&server);
     assert!(server.stop().0, "exit code 0");
-    assert!(answered.iter().all(|answer| answer["count"].as_u64() > Some(0)), "{answered:?}");
+    assert!(
+        answered.iter().all(|answer| answer["count"].as_u64() > Some(0)),
+        "{answered:?}"
+    );
 
     let there = moved(&mut places.to_postgres("a"));
     assert_eq!(there["copied_events"], 13 + 11_000 + 600 + 2);
-    assert_eq!((&there["waiting_events"], &there["left_events"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&there["waiting_events"], &there["left_events"]),
+        (&json!(0), &json!(0))
+    );
     // Again: nothing is left to do, and all of it is looked at again.
     let again = moved(&mut places.to_postgres("a"));
-    assert_eq!((&again["copied_events"], &again["projects"]), (&json!(0), &there["projects"]));
+    assert_eq!(
+        (&again["copied_events"], &again["projects"]),
+        (&json!(0), &there["projects"])
+    );
 
     // From a data directory that has nothing but the database.
     let elsewhere = places.directory("elsewhere");
@@ -124,7 +143,11 @@ fn what_waits_is_stored_by_the_next_server_and_retries_are_known() {
     let server = Server::start_in(&a, &[]);
     server.wait_for_stored(stored + 8);
     let ledger = server.ledger();
-    assert_eq!((&ledger["duplicate"], &ledger["waiting"]), (&json!(1), &json!(0)), "{ledger}");
+    assert_eq!(
+        (&ledger["duplicate"], &ledger["waiting"]),
+        (&json!(1), &json!(0)),
+        "{ledger}"
+    );
     retry(&server);
     retry_of_an_import(&server);
     assert_eq!(server.ledger()["stored"], stored + 8);

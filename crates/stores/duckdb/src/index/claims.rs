@@ -148,7 +148,9 @@ impl Index {
             };
             let found = Owner::from_bytes(&found)?;
             if found == Owner::PAST || is_stored(found) {
-                return Ok(Some(Timestamp::default().saturating_add_seconds(epoch * EPOCH_DAYS * 86_400)));
+                return Ok(Some(
+                    Timestamp::default().saturating_add_seconds(epoch * EPOCH_DAYS * 86_400),
+                ));
             }
         }
         Ok(None)

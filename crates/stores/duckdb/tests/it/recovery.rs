@@ -106,9 +106,18 @@ async fn check(store: &dyn EventStore, what: &str) {
     let outcomes = deliver(store, NEXT + 50, &[of_day(900, 3_001)]).await;
     assert_eq!(outcomes, [Duplicate], "{what}: a retry to the wrong clock");
 
-    let late = [of_day(800, DAYS + 6), imported(801), imported(800), of_day(820, DAYS + 5)];
+    let late = [
+        of_day(800, DAYS + 6),
+        imported(801),
+        imported(800),
+        of_day(820, DAYS + 5),
+    ];
     let outcomes = deliver(store, NEXT + 51, &late).await;
-    assert_eq!(outcomes, [Duplicate, Stored, Duplicate, Duplicate], "{what}: of an import");
+    assert_eq!(
+        outcomes,
+        [Duplicate, Stored, Duplicate, Duplicate],
+        "{what}: of an import"
+    );
 
     let known = (0..USERS as u128).map(|number| enriched_event(project(1), 3_000 + number));
     let new = EnrichedEvent {

@@ -145,11 +145,7 @@ pub(super) async fn claim(lease: &mut Lease, wanted: &BTreeMap<i64, Vec<Claim>>)
 }
 
 /// As of when each of these ids of a project is claimed, in order: the beginning of its last epoch.
-pub(super) async fn claimed_at(
-    store: &Shared,
-    project: i32,
-    ids: &[EventId],
-) -> sqlx::Result<Vec<Option<Timestamp>>> {
+pub(super) async fn claimed_at(store: &Shared, project: i32, ids: &[EventId]) -> sqlx::Result<Vec<Option<Timestamp>>> {
     let mut lease = Lease::take(&store.readers).await?;
     let mut last: HashMap<EventId, i64> = HashMap::new();
     let wanted: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();

@@ -23,7 +23,8 @@ use async_trait::async_trait;
 use model::{Clock, EventId, LedgerEntry, ProjectId, Timestamp, limits};
 use sqlx::PgPool;
 use store::{
-    AppendBatch, AppendReport, Checkpoint, EventStore, Reclaimed, Rows, Statement, StoreError, StoreStatus, places::Places,
+    AppendBatch, AppendReport, Checkpoint, EventStore, Reclaimed, Rows, Statement, StoreError, StoreStatus,
+    places::Places,
 };
 use uuid::Uuid;
 

@@ -145,7 +145,12 @@ pub async fn claims_are_told_to_whoever_asks(harness: &dyn Harness) {
 pub async fn checkpoints_of_all_queues_are_told(harness: &dyn Harness) {
     let store = harness.open().await;
     assert_eq!(store.checkpoints().await.expect("checkpoints"), []);
-    append(&*store, 1, [enriched_event(project(1), 1), enriched_event(project(1), 2)]).await;
+    append(
+        &*store,
+        1,
+        [enriched_event(project(1), 1), enriched_event(project(1), 2)],
+    )
+    .await;
     let without_queue = AppendBatch {
         checkpoint: None,
         ..batch(1, [enriched_event(project(1), 3)])
