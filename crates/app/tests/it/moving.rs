@@ -34,13 +34,13 @@ impl Places {
     }
 
     /// `migrate-store` from a data directory into the database.
-    fn to_postgres(&self, name: &str) -> Command {
+    fn move_there(&self, name: &str) -> Command {
         let directory = self.directory(name);
         migrate(&directory.display().to_string(), &self.database.url)
     }
 
     /// `migrate-store` from the database into a data directory.
-    fn from_postgres(&self, name: &str) -> Command {
+    fn move_back(&self, name: &str) -> Command {
         let directory = self.directory(name);
         migrate(&self.database.url, &directory.display().to_string())
     }

@@ -1,6 +1,6 @@
 //! `kill -9` in the middle, again and again.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -55,10 +55,10 @@ fn a_move_to_postgres_goes_on_where_it_was_killed() {
         let count = places.database.sql("select coalesce(sum(count), 0) from event_counts");
         count.trim().parse().expect("a number")
     };
-    kill(places.to_postgres("a"), || rows() >= 5_000);
+    kill(places.move_there("a"), || rows() >= 5_000);
     let first = rows();
-    kill(places.to_postgres("a"), || rows() > first);
-    finish(&mut places.to_postgres("a"));
+    kill(places.move_there("a"), || rows() > first);
+    finish(&mut places.move_there("a"));
     let elsewhere = places.directory("elsewhere");
     use_database(&elsewhere, &places.database);
     assert_eq!(contents(&elsewhere), contents(&places.directory("a")));
@@ -67,12 +67,11 @@ fn a_move_to_postgres_goes_on_where_it_was_killed() {
 #[test]
 fn a_move_from_postgres_goes_on_where_it_was_killed() {
     let places = seeded();
-    moved(&mut places.to_postgres("a"));
+    moved(&mut places.move_there("a"));
     let log = places.directory("b").join("events/events-1.duckdb.wal");
     let bytes = |log: &Path| std::fs::metadata(log).map_or(0, |metadata| metadata.len());
     // A log of so many bytes holds a batch at least.
-    kill(places.from_postgres("b"), || bytes(&log) > 3_000_000);
-    std::thread::sleep(Duration::from_millis(50));
-    finish(&mut places.from_postgres("b"));
+    kill(places.move_back("b"), || bytes(&log) > 3_000_000);
+    finish(&mut places.move_back("b"));
     assert_eq!(contents(&places.directory("b")), contents(&places.directory("a")));
 }

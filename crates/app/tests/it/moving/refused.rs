@@ -19,12 +19,12 @@ fn differing_days(report: &Value) -> Vec<Value> {
 fn a_row_that_was_tampered_with_is_found() {
     let places = Places::new();
     seed(&places, "a");
-    moved(&mut places.to_postgres("a"));
+    moved(&mut places.move_there("a"));
     let row = "event_name = 'spread' and event_id = 'spread-30'";
     places
         .database
         .sql(&format!("update events set properties = '{{\"x\":1 }}' where {row}"));
-    let (verified, is_success) = report(places.to_postgres("a").arg("--verify-only"));
+    let (verified, is_success) = report(places.move_there("a").arg("--verify-only"));
     assert!(!is_success && verified["same"] == false, "{verified:#}");
     let days = differing_days(&verified);
     assert_eq!(days.len(), 1, "{days:?}");
@@ -53,7 +53,7 @@ fn a_row_that_was_tampered_with_is_found() {
     assert!(line.contains("differs"), "{text}");
     assert!(text.contains("They differ."), "{text}");
     // To copy would be to make a row twice, or to hide one.
-    let told = refusal(&mut places.to_postgres("a"));
+    let told = refusal(&mut places.move_there("a"));
     assert!(
         told.contains("holds other events") && told.contains("2006-07-15"),
         "{told}"
@@ -64,14 +64,14 @@ fn a_row_that_was_tampered_with_is_found() {
 fn differences_of_the_ledger_of_metadata_and_of_queues_are_told() {
     let places = Places::new();
     let project = seed(&places, "a");
-    moved(&mut places.to_postgres("a"));
+    moved(&mut places.move_there("a"));
     let id = project["id"].as_str().expect("an id");
     places.database.sql(&format!(
         "update ledger set count = count + 1 where project_id = '{id}' and outcome = 'stored'; \
          update projects set sampling_rate = 0.5 where id = '{id}'; update checkpoints set position = 0; \
          delete from people"
     ));
-    let (verified, is_success) = report(places.to_postgres("a").arg("--verify-only"));
+    let (verified, is_success) = report(places.move_there("a").arg("--verify-only"));
     assert!(!is_success);
     assert_eq!(differing_days(&verified), Vec::<Value>::new());
     let told = verified["differences"].to_string();
@@ -93,7 +93,7 @@ fn a_target_in_use_is_refused_and_left_alone() {
     use_database(&other, &places.database);
     run(&other, &["project", "create", "--name", "Other"]);
     run(&other, &["generate", "--events", "20"]);
-    let told = refusal(&mut places.to_postgres("a"));
+    let told = refusal(&mut places.move_there("a"));
     assert!(
         told.contains("the target is in use") && told.contains("is in the target alone"),
         "{told}"
@@ -108,10 +108,10 @@ fn a_source_in_use_is_refused() {
     let places = Places::new();
     let a = places.directory("a");
     let server = Server::start_in(&a, &[]);
-    let told = refusal(&mut places.to_postgres("a"));
+    let told = refusal(&mut places.move_there("a"));
     assert!(told.contains("stop every server"), "{told}");
     drop(server);
-    let told = refusal(&mut places.to_postgres("missing"));
+    let told = refusal(&mut places.move_there("missing"));
     assert!(told.contains("is it a data directory?"), "{told}");
     assert!(!places.directory("missing").exists());
     let told = refusal(&mut migrate(
@@ -132,7 +132,7 @@ fn writes_to_the_source_meanwhile_are_noticed() {
     let a = places.directory("a");
     let project = command_in(&a, &["project", "create", "--name", "Shop"]);
     run(&a, &["generate", "--events", "100"]);
-    moved(&mut places.to_postgres("a"));
+    moved(&mut places.move_there("a"));
     let id = project["id"].as_str().expect("an id").to_owned();
     // Shows its change when the move, half way, waits for the table that it holds.
     let writing = {
@@ -151,11 +151,11 @@ fn writes_to_the_source_meanwhile_are_noticed() {
             _ => Ok(()),
         }
     });
-    let told = refusal(&mut places.from_postgres("b"));
+    let told = refusal(&mut places.move_back("b"));
     writing.join().expect("written");
     assert!(told.contains("the source was written to meanwhile"), "{told}");
     // Nothing writes any more.
-    moved(&mut places.from_postgres("b"));
+    moved(&mut places.move_back("b"));
     assert!(is_there(&places.directory("b")));
 }
 
