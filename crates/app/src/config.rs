@@ -9,7 +9,7 @@ mod settings;
 mod specs;
 
 pub use layers::{Layers, Origin, Resolved};
-pub use parse::origins;
+pub use parse::{database_url, origins};
 pub use settings::Settings;
 pub use specs::{SPECS, Spec};
 

@@ -24,6 +24,7 @@ mod http_client;
 mod import;
 mod logging;
 mod memory;
+mod moving;
 mod output;
 mod password;
 mod queue_feed;

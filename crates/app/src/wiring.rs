@@ -1,6 +1,7 @@
 //! The one place that knows every backend.
 
 mod inspect;
+mod moving;
 mod redis;
 
 use std::{
@@ -24,7 +25,7 @@ use store_duckdb::{DuckdbOptions, DuckdbStore};
 use store_postgres::{PostgresEventStore, PostgresMetaStore};
 use store_sqlite::SqliteMetaStore;
 
-pub use self::inspect::inspect;
+pub use self::{inspect::inspect, moving::open_place};
 use crate::config::Settings;
 
 /// Rules for user agents, and countries of addresses.

@@ -49,6 +49,19 @@ pub enum Deduplication {
     /// Imported, with an id that is the line's own or derived from its content: the same event may come again at any time, also with
     /// another `timestamp`, and where its client named it by request too. The store looks among all events.
     History,
+    /// Moved here from another store, as it stood there: its position in the move is all that can repeat it, and it becomes a row whatever is
+    /// known of its id. The ledger does not count it, because the ledger moves too.
+    Moved {
+        /// As of when its id stays claimed, for its client may retry; `None`: it is not claimed.
+        claimed_at: Option<Timestamp>,
+    },
+}
+
+impl Deduplication {
+    /// Whether the event was moved here from another store.
+    pub fn is_moved(self) -> bool {
+        matches!(self, Self::Moved { .. })
+    }
 }
 
 /// An event with everything filled in: a row of the store.

@@ -239,3 +239,12 @@ pub const IMPORT_LINES_PER_REQUEST: usize = 2_000;
 pub const IMPORT_LINE_BYTES_MAX: usize = EVENT_BODY_BYTES_MAX;
 /// Events of one page of an export: a few megabytes.
 pub const EXPORT_PAGE_EVENTS: usize = 10_000;
+
+/// Events of one page that is read to be moved to another store: a few megabytes, read while the one before is stored.
+pub const TRANSFER_PAGE_EVENTS: usize = 10_000;
+/// Time that is first looked at for such a page; more or less afterwards, as there are events.
+pub const TRANSFER_WINDOW_MICROS_DEFAULT: i64 = 86_400_000_000;
+/// The least such time: an import may give a million events one second.
+pub const TRANSFER_WINDOW_MICROS_MIN: i64 = 1_000_000;
+/// Days that the report of a move shows as text; all of them are in its JSON.
+pub const TRANSFER_DAYS_SHOWN_MAX: usize = 60;

@@ -22,6 +22,7 @@ mod realtime;
 mod row;
 mod sources;
 mod summaries;
+pub mod transfer;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,10 @@
 use std::{fmt::Write, sync::Mutex};
 
 use async_trait::async_trait;
-use model::{LedgerEntry, Project, ProjectId, Source, Timestamp};
+use model::{EventId, LedgerEntry, Project, ProjectId, Source, Timestamp};
 use store::{
-    AppendBatch, AppendReport, EventStore, ProjectScope, Reclaimed, Rows, Statement, StoreError, StoreStatus, Value,
+    AppendBatch, AppendReport, Checkpoint, EventStore, ProjectScope, Reclaimed, Rows, Statement, StoreError,
+    StoreStatus, Value,
 };
 use testkit::{build::instant, directory};
 use uuid::Uuid;
@@ -48,6 +49,12 @@ impl EventStore for Recorder {
         unreachable!("reading writes nothing")
     }
     async fn checkpoint(&self, _: Uuid) -> Result<Option<u64>, StoreError> {
+        unreachable!("reading asks statements alone")
+    }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        unreachable!("reading asks statements alone")
+    }
+    async fn claims(&self, _: ProjectId, _: Vec<EventId>) -> Result<Vec<Option<Timestamp>>, StoreError> {
         unreachable!("reading asks statements alone")
     }
     async fn ledger(&self) -> Result<Vec<LedgerEntry>, StoreError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{EnrichedEvent, LedgerEntry, Outcome, ProjectId, Timestamp};
+use model::{EnrichedEvent, EventId, LedgerEntry, Outcome, ProjectId, Timestamp};
 
 use crate::{Rows, Statement};
 
@@ -146,7 +146,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// Stores a batch: all of it, durably, or nothing. Idempotent three times over: positions at or below the stored
     /// checkpoint of the same queue are [`AppendOutcome::AlreadyApplied`]; events known by id (as far back as their
     /// `deduplication` asks, and within the batch) are [`AppendOutcome::Duplicate`]; the rest become rows.
-    /// The ledger of each project and UTC day of `received_at` counts what happened, in the same transaction.
+    /// The ledger of each project and UTC day of `received_at` counts what happened, in the same transaction. Events that are moved from
+    /// another store become rows whatever is known of their ids, and are not counted.
     async fn append(&self, batch: AppendBatch) -> Result<AppendReport, StoreError>;
 
     /// Says which batch most likely comes next, while the one before it is being stored: a store may begin with what changes nothing.
@@ -157,6 +158,13 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// How far the queue with this id has been stored.
     async fn checkpoint(&self, queue: uuid::Uuid) -> Result<Option<u64>, StoreError>;
+
+    /// How far every queue has been stored, in no order: all that another store needs to go on from here.
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
+
+    /// As of when each of these ids, which clients gave to events of `project`, is claimed, in order: whoever brings one again is late.
+    /// To the precision of the store's own periods of some days, and never later than the claim itself; `None`: it is not remembered.
+    async fn claims(&self, project: ProjectId, ids: Vec<EventId>) -> Result<Vec<Option<Timestamp>>, StoreError>;
 
     /// Answers a statement; stopped after [`model::limits::QUERY_TIMEOUT`]. Sees all batches whose append has returned (where a replica answers:
     /// seconds ago, see [`Self::replica`]). One project's statements never take all places: a store refuses as [`StoreError::Overloaded`]

@@ -17,6 +17,7 @@ mod export;
 mod fields;
 mod generate;
 mod import;
+mod migrate_store;
 mod process_events;
 mod project;
 mod serve;
@@ -181,6 +182,9 @@ pub enum Command {
     Import(import::Args),
     /// Export events as NDJSON or CSV
     Export(export::Args),
+    /// Move everything from the embedded stores to PostgreSQL, or back
+    #[command(name = "migrate-store", alias = "migrate_store")]
+    MigrateStore(migrate_store::Args),
     /// Make demo traffic with a realistic shape
     Generate(generate::Args),
     /// Measure this machine against the performance bars
@@ -222,6 +226,7 @@ impl Command {
             Self::DeadLetters(args) => dead_letters::run(args, context).await,
             Self::Import(args) => import::run(args, context).await,
             Self::Export(args) => export::run(args, context).await,
+            Self::MigrateStore(args) => migrate_store::run(args, context).await,
             Self::Generate(args) => generate::run(args, context).await,
             Self::Bench(args) => bench::run(args, context).await,
             Self::Config(args) => config::run(args, context),

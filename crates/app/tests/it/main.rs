@@ -9,6 +9,7 @@ mod dead_letters;
 mod first_start;
 mod fuzz;
 mod harness;
+mod moving;
 mod operators;
 mod password;
 mod real_input;

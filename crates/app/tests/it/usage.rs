@@ -139,6 +139,20 @@ fn wrong_usage_is_2_and_says_what_would_be_right() {
             &["export", "--project", id, "--from", "2026-01-02", "--to", "2026-01-01"],
             "before",
         ),
+        (&["migrate-store", "--from", "a"], "--to"),
+        (&["migrate-store", "--from", "a", "--to", "b"], "copy the directory"),
+        (
+            &["migrate-store", "--from", "postgres://a/b", "--to", "postgres://c/d"],
+            "pg_dump",
+        ),
+        (
+            &["migrate-store", "--from", "a", "--to", "mysql://c/d"],
+            "postgres://user",
+        ),
+        (
+            &["migrate-store", "--from", "", "--to", "postgres://c/d"],
+            "data directory",
+        ),
         (&["generate", "--events", "1", "--rate", "1"], "cannot be used with"),
         (&["generate", "--url", "https://x", "--key", "k"], "only http://"),
         (&["generate"], "project create"),

@@ -99,6 +99,12 @@ impl EventStore for Store {
     async fn checkpoint(&self, _: uuid::Uuid) -> Result<Option<u64>, StoreError> {
         Ok(self.0.lock().unwrap().checkpoint)
     }
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        away()
+    }
+    async fn claims(&self, _: ProjectId, _: Vec<EventId>) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        away()
+    }
     async fn read(&self, _: Statement) -> Result<Rows, StoreError> {
         away()
     }

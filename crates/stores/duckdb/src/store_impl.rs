@@ -12,16 +12,16 @@ use std::{
 
 use async_trait::async_trait;
 use duckdb::params;
-use model::{Clock, LedgerEntry, ProjectId, Timestamp, limits};
+use model::{Clock, EventId, LedgerEntry, ProjectId, Timestamp, limits};
 use store::{
-    AppendBatch, AppendReport, EventStore, Reclaimed, Rows, Statement, StoreError, StoreStatus, Value,
+    AppendBatch, AppendReport, Checkpoint, EventStore, Reclaimed, Rows, Statement, StoreError, StoreStatus, Value,
     event_store::ProjectStatus,
 };
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::{
-    append::LEDGER,
+    append::{LEDGER, NO_QUEUE},
     failure::Failure,
     files::Files,
     options::DuckdbOptions,
@@ -163,6 +163,19 @@ impl EventStore for DuckdbStore {
         // The writer's memory is as durable as what it has answered.
         self.shared.engine()?;
         Ok(self.shared.position(queue))
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.shared.engine()?;
+        let positions = self.shared.positions().into_iter();
+        let of_queues = positions.filter(|(queue, _)| *queue != NO_QUEUE);
+        Ok(of_queues
+            .map(|(queue, position)| Checkpoint { queue, position })
+            .collect())
+    }
+
+    async fn claims(&self, _: ProjectId, ids: Vec<EventId>) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.write(|reply| Command::Claims(ids, reply)).await
     }
 
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use duckdb::{Connection, arrow::datatypes::SchemaRef, params_from_iter, types::Value as Bound};
-use model::{Clock, ProjectId, Timestamp};
+use model::{Clock, EventId, ProjectId, Timestamp};
 use store::{AppendBatch, AppendReport, Reclaimed, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -39,6 +39,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(crate) enum Command {
     /// [`store::EventStore::append`].
     Append(AppendBatch, Reply<AppendReport>),
+    /// [`store::EventStore::claims`].
+    Claims(Vec<EventId>, Reply<Vec<Option<Timestamp>>>),
     /// [`store::EventStore::delete`].
     Delete(ProjectId, Option<Timestamp>, Reply<u64>),
     /// [`store::EventStore::reclaim`].
@@ -117,6 +119,9 @@ impl Writer {
                 // The caller may be gone; what was done stays done.
                 Command::Append(batch, reply) => {
                     drop(reply.send(self.work(|writer, open| writer.append_and_tell(open, &batch))))
+                }
+                Command::Claims(ids, reply) => {
+                    drop(reply.send(self.work(|writer, open| writer.claims(open, &ids))));
                 }
                 Command::Delete(project, before, reply) => {
                     drop(reply.send(self.work(|writer, open| writer.delete(open, project, before))));
@@ -205,6 +210,12 @@ impl Writer {
         .append(batch)?;
         self.last_write = Instant::now();
         Ok(report)
+    }
+
+    /// Ids that clients gave are made of their project, so that no other project's claim has the same.
+    fn claims(&self, open: &Open, ids: &[EventId]) -> Result<Vec<Option<Timestamp>>, Failure> {
+        let is_stored = append::stored_owners(self.shared.positions());
+        ids.iter().map(|id| open.index.claimed_at(*id, &is_stored)).collect()
     }
 
     fn delete(&mut self, open: &mut Open, project: ProjectId, before: Option<Timestamp>) -> Result<u64, Failure> {

@@ -1,6 +1,7 @@
 //! What every event store must do. An adapter implements [`Harness`] and calls [`crate::store_suite!`] once.
 
 mod appending;
+mod moving;
 mod reading;
 mod removing;
 
@@ -13,7 +14,7 @@ use store::{
 };
 use uuid::Uuid;
 
-pub use self::{appending::*, reading::*, removing::*};
+pub use self::{appending::*, moving::*, reading::*, removing::*};
 use crate::{build, clock::FixedClock, directory};
 
 /// Long enough for any machine; a test that waits it out has failed.
@@ -61,6 +62,11 @@ macro_rules! store_suite {
             a_refused_event_leaves_nothing_behind,
             a_refused_event_may_come_again,
             users_are_numbered_by_project,
+            a_moved_event_is_stored_once_and_not_counted,
+            a_moved_event_is_stored_whatever_is_known_of_its_id,
+            a_client_retry_of_a_moved_event_is_a_duplicate,
+            claims_are_told_to_whoever_asks,
+            checkpoints_of_all_queues_are_told,
             halves_of_surrogate_pairs_do_not_fail_reads,
             a_scope_reads_its_project_alone,
             values_are_bound_and_typed,

@@ -85,6 +85,16 @@ impl Ahead {
     }
 }
 
+/// Whose claims count: those of deliveries that are stored, by how far each queue is.
+pub(crate) fn stored_owners(positions: impl IntoIterator<Item = (Uuid, u64)>) -> impl Fn(Owner) -> bool {
+    let positions = positions.into_iter().map(|(queue, position)| (fold(queue), position));
+    let positions: HashMap<u32, u64> = positions.collect();
+    move |owner| {
+        let stored = positions.get(&owner.queue);
+        stored.is_some_and(|stored| owner.position <= *stored)
+    }
+}
+
 /// Makes plans.
 pub(super) struct Planner<'a> {
     pub(super) index: &'a mut Index,
@@ -142,12 +152,7 @@ impl Planner<'_> {
     pub(super) fn plan(&mut self, batch: &AppendBatch, source: Source, parallel: bool) -> Plan {
         let items = source.new_items(batch);
         let (projects, new_projects) = self.project_numbers(&items);
-        let positions = self.shared.positions().into_iter().chain(self.after);
-        let positions: HashMap<u32, u64> = positions.map(|(queue, position)| (fold(queue), position)).collect();
-        let is_stored = |owner: Owner| {
-            let stored = positions.get(&owner.queue);
-            stored.is_some_and(|stored| owner.position <= *stored)
-        };
+        let is_stored = stored_owners(self.shared.positions().into_iter().chain(self.after));
         let mut changes = self.index.begin(items.len());
         let (index, now) = (&mut *self.index, self.now);
         let (known, columns) = both(

@@ -163,13 +163,24 @@ fn column(
             events.iter().map(|event| event.received_at.as_micros()),
         )),
         Fill::ImportedAt => {
-            let is_imported = |event: &&EnrichedEvent| event.deduplication == Deduplication::History;
-            let imported_at = events.iter().map(|event| is_imported(event).then_some(now.as_micros()));
-            Arc::new(TimestampMicrosecondArray::from_iter(imported_at))
+            let imported_at = events.iter().map(|event| imported_at(event, now));
+            Arc::new(TimestampMicrosecondArray::from_iter(
+                imported_at.map(|instant| instant.map(Timestamp::as_micros)),
+            ))
         }
         Fill::Properties => texts(properties.iter().map(|properties| Some(properties.as_ref()))),
         Fill::Text(text) => texts(events.iter().map(|event| text(event))),
     }))
+}
+
+/// When an event that is stored `now` was imported.
+fn imported_at(event: &EnrichedEvent, now: Timestamp) -> Option<Timestamp> {
+    match event.deduplication {
+        Deduplication::History => Some(now),
+        // Claimed later than it says it was received: so it was imported, there where it comes from.
+        Deduplication::Moved { claimed_at } => claimed_at.filter(|claimed_at| *claimed_at > event.received_at),
+        Deduplication::Redelivery | Deduplication::Window => None,
+    }
 }
 
 fn texts<'a>(values: impl ExactSizeIterator<Item = Option<&'a str>> + Clone) -> ArrayRef {

@@ -21,14 +21,14 @@ use crate::{
     index::{Changes, Index},
     shared::Shared,
 };
-pub(crate) use ahead::Ahead;
+pub(crate) use ahead::{Ahead, stored_owners};
 use ahead::{Facts, Plan, Planner};
 use columns::Columns;
 use plan::{Known, Source};
 pub(crate) use progress::{LEDGER, fold as fold_progress};
 
 /// Stands for the queue of batches that come without one. Their items are numbered on from its checkpoint.
-const NO_QUEUE: Uuid = Uuid::nil();
+pub(crate) const NO_QUEUE: Uuid = Uuid::nil();
 /// Stands for the index among the queues: its position is the mark of its last commit, see [`Index::commit`].
 pub(crate) const INDEX: Uuid = Uuid::from_u128(0x1de7);
 /// Rows that are turned into columns at a time: their text must stay far below the 2 GiB of one Arrow column.

@@ -69,7 +69,7 @@ pub(super) fn ask_index(
     let mut is_new: Vec<bool> = items
         .iter()
         .zip(projects)
-        .map(|(item, project)| seen.insert((*project, item.event.id)))
+        .map(|(item, project)| item.event.deduplication.is_moved() || seen.insert((*project, item.event.id)))
         .collect();
     let mut claimants: Vec<usize> = (0..items.len())
         .filter(|at| is_new[*at] && claims(&items[*at].event))
@@ -79,10 +79,15 @@ pub(super) fn ask_index(
     for at in claimants {
         let event = &items[at].event;
         let owner = source.owner(at, items[at]);
-        if event.deduplication == Deduplication::History {
-            index.claim_imported(changes, event.id, now, owner, &is_stored)?;
-        } else {
-            is_new[at] = index.claim(changes, event.id, event.received_at, now, owner, &is_stored)?;
+        match event.deduplication {
+            Deduplication::History => index.claim_as_of(changes, event.id, now, now, owner, &is_stored)?,
+            Deduplication::Moved { claimed_at } => {
+                let as_of = claimed_at.unwrap_or(event.received_at);
+                index.claim_as_of(changes, event.id, as_of, now, owner, &is_stored)?;
+            }
+            Deduplication::Redelivery | Deduplication::Window => {
+                is_new[at] = index.claim(changes, event.id, event.received_at, now, owner, &is_stored)?;
+            }
         }
     }
     let uids = items
@@ -100,6 +105,7 @@ fn claims(event: &EnrichedEvent) -> bool {
         Deduplication::Redelivery => false,
         Deduplication::Window => true,
         Deduplication::History => event.client_event_id.is_some(),
+        Deduplication::Moved { claimed_at } => claimed_at.is_some(),
     }
 }
 

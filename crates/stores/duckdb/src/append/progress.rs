@@ -22,7 +22,8 @@ pub(super) fn count(batch: &AppendBatch, outcomes: &[AppendOutcome], source: &So
     // Neighbours mostly count alike: an entry is looked up once for each run of them.
     let mut run: Option<((ProjectId, i32, Outcome), u64)> = None;
     for (item, outcome) in batch.items.iter().zip(outcomes) {
-        let Some(outcome) = outcome.counted() else { continue };
+        let counted = outcome.counted().filter(|_| !item.event.deduplication.is_moved());
+        let Some(outcome) = counted else { continue };
         let key = (item.event.project_id, utc_day(item.event.received_at), outcome);
         match &mut run {
             Some((current, count)) if *current == key => *count += 1,

@@ -112,18 +112,19 @@ impl Index {
         Ok(true)
     }
 
-    /// Claims the `id` of an imported event for whoever brings it from `now` on: the line may tell a time of receipt that passed long ago.
-    /// Whether the event is new is for the database to say.
-    pub(crate) fn claim_imported(
+    /// Claims `id` for whoever brings it from `as_of` on, whenever its event was received: a line that is imported may tell a time that passed
+    /// long ago. Whether the event is new is for others to say.
+    pub(crate) fn claim_as_of(
         &mut self,
         changes: &mut Changes,
         id: EventId,
+        as_of: Timestamp,
         now: Timestamp,
         owner: Owner,
         is_stored: impl Fn(Owner) -> bool,
     ) -> Result<(), Failure> {
-        let epoch = epoch_of(now);
-        let keyspace = self.claims_of(epoch, epoch)?;
+        let epoch = epoch_of(as_of);
+        let keyspace = self.claims_of(epoch, epoch_of(now))?;
         // One that counts stays as it is: should this batch be refused, `release` must not give up what another one claimed.
         if let Some(found) = keyspace.get(id.0.as_bytes())?
             && Owner::from_bytes(&found)?.holds_against(owner, is_stored)
@@ -133,6 +134,26 @@ impl Index {
         changes.insert(&keyspace, *id.0.as_bytes(), owner.to_bytes());
         changes.claimed.push((epoch, id));
         Ok(())
+    }
+
+    /// As of when `id` is claimed by an event that is stored, which `is_stored` tells: the beginning of its last epoch.
+    pub(crate) fn claimed_at(
+        &self,
+        id: EventId,
+        is_stored: impl Fn(Owner) -> bool,
+    ) -> Result<Option<Timestamp>, Failure> {
+        for (epoch, keyspace) in self.claims.iter().rev() {
+            let Some(found) = keyspace.get(id.0.as_bytes())? else {
+                continue;
+            };
+            let found = Owner::from_bytes(&found)?;
+            if found == Owner::PAST || is_stored(found) {
+                return Ok(Some(
+                    Timestamp::default().saturating_add_seconds(epoch * EPOCH_DAYS * 86_400),
+                ));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives claims up, durably: their events were refused, and whoever brings them next is first.

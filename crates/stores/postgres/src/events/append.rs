@@ -182,6 +182,7 @@ fn claim_epoch(item: &AppendItem, now: Timestamp) -> Option<i64> {
     match item.event.deduplication {
         Deduplication::Window => Some(claims::epoch_of(item.event.received_at)),
         Deduplication::History if item.event.client_event_id.is_some() => Some(claims::epoch_of(now)),
+        Deduplication::Moved { claimed_at } => claimed_at.map(claims::epoch_of),
         Deduplication::History | Deduplication::Redelivery => None,
     }
 }
@@ -251,7 +252,8 @@ async fn find_new(
     let mut claims: BTreeMap<i64, Vec<Claim>> = BTreeMap::new();
     let mut imported: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
     for (at, item) in prepared.items.iter().enumerate() {
-        let may_be_new = !is_applied(item.position) && seen.insert(prepared.claim(at));
+        let is_moved = item.event.deduplication.is_moved();
+        let may_be_new = !is_applied(item.position) && (is_moved || seen.insert(prepared.claim(at)));
         is_new.push(may_be_new);
         if !may_be_new {
             continue;
@@ -266,7 +268,8 @@ async fn find_new(
     let refused = claims::claim(shared, lease, &claims).await?;
     if !refused.is_empty() {
         for (at, item) in prepared.items.iter().enumerate() {
-            if claim_epoch(item, prepared.prepared_at).is_some() {
+            let may_lose = !item.event.deduplication.is_moved() && claim_epoch(item, prepared.prepared_at).is_some();
+            if may_lose {
                 is_new[at] &= !refused.contains(&prepared.claim(at));
             }
         }

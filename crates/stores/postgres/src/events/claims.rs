@@ -8,7 +8,7 @@
 //! with itself, so that writers of one epoch never wait for one another, and writers on both sides of its end take turns.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{PoisonError, atomic::Ordering},
 };
 
@@ -218,6 +218,31 @@ async fn not_ours(
     .fetch_all(&mut **lease)
     .await?;
     Ok(rows.into_iter().map(|(project, id)| (project, EventId(id))))
+}
+
+/// As of when each of these ids of a project is claimed, in order: the beginning of its last epoch.
+pub(super) async fn claimed_at(store: &Shared, project: i32, ids: &[EventId]) -> sqlx::Result<Vec<Option<Timestamp>>> {
+    let mut lease = Lease::take(&store.readers).await?;
+    let mut last: HashMap<EventId, i64> = HashMap::new();
+    let wanted: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+    for epoch in existing(&mut lease).await? {
+        let found: Vec<uuid::Uuid> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+            "select wanted.id from unnest($2::uuid[]) as wanted(id) \
+             cross join lateral (select from {} as claim where claim.id = wanted.id and claim.project = $1 offset 0) as known",
+            table(epoch)
+        )))
+        .bind(project)
+        .bind(&wanted)
+        .fetch_all(&mut *lease)
+        .await?;
+        for id in found {
+            let last = last.entry(EventId(id)).or_insert(epoch);
+            *last = epoch.max(*last);
+        }
+    }
+    lease.give_back();
+    let beginning = |epoch: &i64| Timestamp::default().saturating_add_seconds(epoch * EPOCH_DAYS * 86_400);
+    Ok(ids.iter().map(|id| last.get(id).map(beginning)).collect())
 }
 
 /// Whether there is any claim of an epoch that is locked against new ones.

@@ -21,11 +21,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use model::{Clock, LedgerEntry, ProjectId, Timestamp, limits};
+use model::{Clock, EventId, LedgerEntry, ProjectId, Timestamp, limits};
 use sqlx::PgPool;
 use store::{
-    AppendBatch, AppendReport, EventStore, Reclaimed, ReplicaStatus, Rows, Statement, StoreError, StoreStatus,
-    places::Places,
+    AppendBatch, AppendReport, Checkpoint, EventStore, Reclaimed, ReplicaStatus, Rows, Statement, StoreError,
+    StoreStatus, places::Places,
 };
 use uuid::Uuid;
 
@@ -122,6 +122,16 @@ impl EventStore for PostgresEventStore {
 
     async fn checkpoint(&self, queue: Uuid) -> Result<Option<u64>, StoreError> {
         state::checkpoint(&self.shared, queue).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        let _place = self.places.take(None).await?;
+        state::checkpoints(&self.shared).await
+    }
+
+    async fn claims(&self, project: ProjectId, ids: Vec<EventId>) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let _place = self.places.take(None).await?;
+        state::claims(&self.shared, project, &ids).await
     }
 
     async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {

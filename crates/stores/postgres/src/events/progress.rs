@@ -19,7 +19,9 @@ pub(super) type NewRows = BTreeMap<(i32, Month), i64>;
 pub(super) fn count(batch: &AppendBatch, outcomes: &[AppendOutcome], is_applied: impl Fn(u64) -> bool) -> Counts {
     let mut counts = Counts::new();
     for (item, outcome) in batch.items.iter().zip(outcomes) {
-        if let Some(outcome) = outcome.counted() {
+        if let Some(outcome) = outcome.counted()
+            && !item.event.deduplication.is_moved()
+        {
             let key = (item.event.project_id, utc_day(item.event.received_at), outcome);
             *counts.entry(key).or_default() += 1;
         }

@@ -1,10 +1,10 @@
 //! What is there: checkpoints, ledger, status, and whether the database is.
 
-use model::{LedgerEntry, ProjectId, Timestamp};
-use store::{StoreError, StoreStatus, event_store::ProjectStatus};
+use model::{EventId, LedgerEntry, ProjectId, Timestamp};
+use store::{Checkpoint, StoreError, StoreStatus, event_store::ProjectStatus};
 use uuid::Uuid;
 
-use super::{Shared, claims};
+use super::{Shared, claims, numbers};
 use crate::{
     failure::{read_failed, sentence},
     types::Instant,
@@ -18,6 +18,35 @@ pub(super) async fn checkpoint(store: &Shared, queue: Uuid) -> Result<Option<u64
         .await
         .map_err(read_failed)?;
     Ok(found.flatten().map(i64::unsigned_abs))
+}
+
+/// How far every queue has been stored.
+pub(super) async fn checkpoints(store: &Shared) -> Result<Vec<Checkpoint>, StoreError> {
+    let found: Vec<(Uuid, i64)> =
+        sqlx::query_as("select queue, position from checkpoints where position is not null order by queue")
+            .fetch_all(&store.readers)
+            .await
+            .map_err(read_failed)?;
+    let checkpoints = found.into_iter().map(|(queue, position)| Checkpoint {
+        queue,
+        position: position.unsigned_abs(),
+    });
+    Ok(checkpoints.collect())
+}
+
+/// As of when ids are claimed.
+pub(super) async fn claims(
+    store: &Shared,
+    project: ProjectId,
+    ids: &[EventId],
+) -> Result<Vec<Option<Timestamp>>, StoreError> {
+    let number = numbers::project(store, &store.readers, project)
+        .await
+        .map_err(read_failed)?;
+    match number {
+        Some(number) => claims::claimed_at(store, number, ids).await.map_err(read_failed),
+        None => Ok(vec![None; ids.len()]),
+    }
 }
 
 /// Every entry of the ledger.
