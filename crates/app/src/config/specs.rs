@@ -91,6 +91,10 @@ fn masked_url(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else {
         return "***".to_owned();
     };
+    // `user:password@host` reads as a URL too, of the scheme `user`.
+    if url.cannot_be_a_base() {
+        return "***".to_owned();
+    }
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "***".to_owned();
     }
