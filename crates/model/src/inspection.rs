@@ -11,7 +11,9 @@ pub enum Level {
     Ok,
     /// It works, and may not do so for ever, or promises less than it could.
     Warning,
-    /// It does not work, or breaks a promise.
+    /// It works, and when something else fails, accepted events are lost.
+    Risk,
+    /// It does not work.
     Problem,
 }
 
@@ -21,6 +23,7 @@ impl Level {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
+            Self::Risk => "risk",
             Self::Problem => "problem",
         }
     }
@@ -71,6 +74,11 @@ impl Inspection {
     /// Adds a warning.
     pub fn warn(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
         self.add(Level::Warning, text.into(), remedy.into());
+    }
+
+    /// Adds a risk to accepted events.
+    pub fn risk(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Level::Risk, text.into(), remedy.into());
     }
 
     /// Adds a problem.

@@ -32,13 +32,14 @@ pub async fn run(_args: Args, context: &Context) -> anyhow::Result<ExitCode> {
             findings.filter(|finding| finding.level == level).count()
         };
         text.push_str(&format!(
-            "{} problems, {} warnings\n",
+            "{} problems, {} risks, {} warnings\n",
             count(Level::Problem),
+            count(Level::Risk),
             count(Level::Warning)
         ));
         text
     })?;
-    Ok(if worst == Level::Problem {
+    Ok(if worst >= Level::Risk {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -58,7 +59,7 @@ pub fn findings(part: &Inspection, output: Output) -> String {
         let name = match level {
             Level::Ok => output.good(&name),
             Level::Warning => output.strong(&name),
-            Level::Problem => output.bad(&name),
+            Level::Risk | Level::Problem => output.bad(&name),
         };
         text.push_str(&format!("  {name} {what}\n"));
         if !remedy.is_empty() {

@@ -24,7 +24,7 @@ const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 /// Arguments of `event_status`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ends with 1 when something does not answer that the roles of the server need, or Redis or PostgreSQL have a problem. Examples:\n  \
+    after_help = "Ends with 1 when something does not answer that the roles of the server need, or nobody stores what is accepted. Examples:\n  \
     simple-analytics event_status --detailed\n  \
     simple-analytics event_status --watch\n  \
     simple-analytics event_status --json | jq .queue.waiting"
@@ -95,7 +95,7 @@ async fn look(client: &AdminClient, detailed: bool, context: &Context) -> anyhow
     if detailed {
         inspections.push(processes(&report, context.settings.redis_url.is_some()));
     } else {
-        inspections.retain(|part| part.level() == Level::Problem);
+        inspections.retain(|part| part.level() >= Level::Risk);
     }
     Ok(Shown {
         report,
@@ -190,7 +190,7 @@ fn text(shown: &Shown, detailed: bool, output: Output) -> String {
     }
     for part in inspections
         .iter()
-        .filter(|part| detailed || part.level() == Level::Problem)
+        .filter(|part| detailed || part.level() >= Level::Risk)
     {
         text.push_str(&format!("\n{}", doctor::findings(part, output)));
     }

@@ -100,8 +100,8 @@ fn masked_url(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else {
         return "***".to_owned();
     };
-    // Written wrongly, the password may stand in what looks like the path.
-    if url.path().contains('@') {
+    // `user:password@host` reads as a URL too, of the scheme `user`; and written wrongly, the password may stand in what looks like the path.
+    if url.cannot_be_a_base() || url.path().contains('@') {
         return "***".to_owned();
     }
     if url.password().is_some() && url.set_password(Some("***")).is_err() {

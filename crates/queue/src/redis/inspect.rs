@@ -107,7 +107,7 @@ impl Look {
         found.fact("maxmemory_policy", policy.as_str());
         let remedy = "set maxmemory-policy noeviction";
         if policy.starts_with("allkeys") {
-            found.problem(
+            found.risk(
                 format!("it forgets keys when memory is full ({policy}), the queue too"),
                 remedy,
             );
@@ -154,7 +154,7 @@ impl Look {
                 "it does not tell its appendfsync: what survives a power cut is unknown",
                 "see that appendfsync is everysec or always, or let this user call CONFIG GET",
             ),
-            _ => found.problem(
+            _ => found.risk(
                 "appendonly no: the end of Redis costs every event that waits",
                 "set appendonly yes (and appendfsync always, where it shares our machine)",
             ),

@@ -107,7 +107,7 @@ async fn durability(connection: &mut PgConnection, found: &mut Inspection) -> Re
                 "synchronous_commit is off; our own connections turn it on",
                 "set synchronous_commit = on, so that nobody else's are at risk",
             ),
-            ("fsync" | "full_page_writes", "off") => found.problem(
+            ("fsync" | "full_page_writes", "off") => found.risk(
                 format!("{name} is off: a power cut may destroy the database"),
                 format!("set {name} = on"),
             ),
