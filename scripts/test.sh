@@ -12,11 +12,13 @@ if cargo nextest --version >/dev/null 2>&1; then
     skip() { selection+=(-E "not ($(printf 'test(/^%s/) or ' "$@" | sed 's/ or $//'))"); }
     # By a filter, so that nothing is compiled anew for a smaller choice of packages.
     run_stores=(cargo nextest run --workspace --filterset 'package(store-postgres)')
+    run_contract=(cargo nextest run --workspace --filterset 'package(simple-analytics) and test(/^contract::/)')
 else
     echo "cargo-nextest is not installed: running the same tests with cargo test" >&2
     run=(cargo test)
     skip() { selection+=(--); for name in "$@"; do selection+=(--skip "$name"); done; }
     run_stores=(cargo test --package store-postgres)
+    run_contract=(cargo test --package simple-analytics --test it contract::)
 fi
 if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
     echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos, doctor, roles." >&2
@@ -37,12 +39,12 @@ if [ $# -eq 0 ]; then
             # The first run had this pair.
             [ "$queue-$store" != embedded-embedded ] || continue
             echo "== contract tests: queue $queue, store $store"
-            CONTRACT_QUEUE=$queue CONTRACT_STORE=$store "${run[@]}" --package simple-analytics --test it contract::
+            CONTRACT_QUEUE=$queue CONTRACT_STORE=$store "${run_contract[@]}"
         done
     done
 fi
 # The stores once more on the oldest and the newest PostgreSQL that scripts/fetch-postgres.sh has fetched; above it was the installed one.
-if $on_postgres && [ $# -eq 0 ]; then
+if [ "${#stores[@]}" -gt 1 ] && [ $# -eq 0 ]; then
     for directory in .postgres/*/; do
         version=$(basename "$directory")
         [ -x "$directory/bin/initdb" ] || { echo "SKIPPED: no other PostgreSQL than the installed one is here." >&2; continue; }

@@ -257,11 +257,19 @@ fn a_redis_is_told_by_its_url() {
         (chosen.redis_url.as_deref(), &*chosen.redis_prefix),
         (Some(url), "shop:")
     );
+    for right in ["rediss://:hunter2@cache", "redis://one:7000,redis://:hunter2@two:7001"] {
+        let chosen = settings(&[("REDIS_URL", right), ("REDIS_WAIT_REPLICAS", "1")]).unwrap();
+        assert_eq!(
+            (chosen.redis_url.as_deref(), chosen.redis_wait_replicas),
+            (Some(right), 1)
+        );
+    }
     for wrong in [
         "cache:6379",
         "http://:hunter2@cache",
         "redis://",
         "redis://cache,http://:hunter2@cache",
+        "redis://:hunter2@cache,other:6379",
     ] {
         let text = settings(&[("REDIS_URL", wrong)]).unwrap_err().to_string();
         assert!(text.contains("must be redis://"), "{text}");
@@ -273,6 +281,10 @@ fn a_redis_is_told_by_its_url() {
 fn secrets_are_masked() {
     let shown = |key: &str, value: &str| SPECS.iter().find(|spec| spec.key == key).unwrap().shown(value);
     assert_eq!(shown("secret_key", "hunter2"), "***");
+    assert_eq!(
+        shown("redis_url", "redis://:hunter2@one:7000,rediss://:hunter2@two"),
+        "redis://:***@one:7000,rediss://:***@two"
+    );
     assert_eq!(
         shown("database_url", "postgres://app:hunter2@db:5432/app"),
         "postgres://app:***@db:5432/app"
