@@ -119,9 +119,11 @@ start_redis() {
 
 # server NAME ROLE PORT
 server() {
-    start "$1" env "DATABASE_URL=postgres://analytics:$(password)@127.0.0.1:$postgres_port/analytics" \
-        "REDIS_URL=redis://:$(password)@127.0.0.1:$redis_port/0" "ROLES=$2" "LISTEN=127.0.0.1:$3" "DATA_DIR=$folder/$1" \
-        TRUSTED_PROXIES=127.0.0.1 LOG_FORMAT=text "$binary" serve
+    # In a file, as above.
+    (umask 077 && printf '%s\n' "DATABASE_URL=postgres://analytics:$(password)@127.0.0.1:$postgres_port/analytics" \
+        "REDIS_URL=redis://:$(password)@127.0.0.1:$redis_port/0" >"$folder/$1.env")
+    start "$1" bash -c 'set -a && . "$1" && shift && exec env "$@"' bash "$folder/$1.env" "ROLES=$2" "LISTEN=127.0.0.1:$3" \
+        "DATA_DIR=$folder/$1" TRUSTED_PROXIES=127.0.0.1 LOG_FORMAT=text "$binary" serve
 }
 
 start_proxy() {

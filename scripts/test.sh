@@ -21,10 +21,10 @@ else
     run_contract=(cargo test --package simple-analytics --test it contract::)
 fi
 if [ "${POSTGRES_TEST_SKIP:-}" = 1 ]; then
-    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos, doctor, roles." >&2
+    echo "SKIPPED, because POSTGRES_TEST_SKIP=1: every test that needs PostgreSQL: its stores, the contract on them, same_answers, chaos, moving, replica, doctor, roles." >&2
     packages+=(--exclude store-postgres)
     stores=(embedded)
-    [ $# -gt 0 ] || skip chaos:: same_answers::
+    [ $# -gt 0 ] || skip chaos:: same_answers:: moving:: replica::
 fi
 "${run[@]}" "${packages[@]}" "$@" "${selection[@]}"
 queues=(embedded redis)

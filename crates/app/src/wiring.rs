@@ -50,9 +50,10 @@ pub async fn load_engine(
         None => Arc::new(LocalRateLimiter::default()),
     };
     let is_postgres = settings.database_url.is_some();
+    let store = open_event_store(settings, Arc::clone(&clock)).await?;
     let backends = Backends {
-        queue: open_queue(settings, mode, Arc::clone(&clock)).await?,
-        store: open_event_store(settings, Arc::clone(&clock)).await?,
+        queue: open_queue(settings, mode, &*store.0, Arc::clone(&clock)).await?,
+        store,
         meta: (meta, if is_postgres { "postgres" } else { "sqlite" }),
         limiter,
         enricher: Arc::new(enricher(settings)?),
@@ -65,6 +66,7 @@ pub async fn load_engine(
 async fn open_queue(
     settings: &Settings,
     mode: EngineMode,
+    store: &dyn EventStore,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<(Arc<dyn EventQueue>, &'static str)> {
     // A command may do anything.
@@ -85,6 +87,10 @@ async fn open_queue(
         .transpose()?;
     Ok(match (&settings.redis_url, local) {
         (Some(url), local) => {
+            if let Some(local) = &local {
+                // It may have been the only queue until now: what of it is stored must not be copied and stored once more.
+                server::acknowledge_applied(local, store.checkpoint(local.id()).await?).await?;
+            }
             let address = redis::address(settings, url)?;
             let queue = redis::queue(settings, &address, mode, takes_part, local, clock).await?;
             (queue, "redis")

@@ -243,10 +243,20 @@ impl EventQueue for FallbackQueue {
             Err(QueueError::Unavailable(why)) => (QueueStatus::default(), format!("Redis is away ({why})")),
             Err(error) => return Err(error),
         };
-        status.note = Some(match local.waiting {
-            0 => note,
-            waiting => format!("{note}; {waiting} events wait on the local disk to be copied into Redis"),
-        });
+        let mut notes = vec![note];
+        if local.waiting > 0 {
+            notes.push(format!(
+                "{} events wait on the local disk to be copied into Redis",
+                local.waiting
+            ));
+        }
+        if local.dead_letters > 0 {
+            notes.push(format!(
+                "{} dead letters are on the local disk, from before the queue was in Redis: without REDIS_URL `dead_letters` shows them",
+                local.dead_letters
+            ));
+        }
+        status.note = Some(notes.join("; "));
         status.waiting += local.waiting;
         for (project, waiting) in local.waiting_by_project {
             *status.waiting_by_project.entry(project).or_default() += waiting;

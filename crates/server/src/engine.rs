@@ -1,6 +1,6 @@
 //! Everything that the roles of a process share.
 
-mod applied;
+pub(crate) mod applied;
 
 use std::sync::{
     Arc,

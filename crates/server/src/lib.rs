@@ -15,5 +15,5 @@ mod to_the_end;
 pub mod worker;
 
 pub use config::{Role, ServerConfig};
-pub use engine::{Backends, Engine, StartError};
+pub use engine::{Backends, Engine, StartError, applied::acknowledge as acknowledge_applied};
 pub use run::{Mode, Running, start};

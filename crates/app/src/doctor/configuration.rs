@@ -90,7 +90,7 @@ fn debug(settings: &Settings, found: &mut Inspection) {
 fn roles(settings: &Settings, found: &mut Inspection) {
     let lacks = |role| !settings.roles.contains(&role);
     // Of a shared queue the Redis part tells who works.
-    if lacks(Role::Worker) && settings.redis_url.is_none() {
+    if lacks(Role::Worker) && !lacks(Role::Api) && settings.redis_url.is_none() {
         found.problem(
             "ROLES name no worker, and the queue is this process's own: nobody stores its events",
             "add worker to ROLES, or set REDIS_URL so that servers share the queue",

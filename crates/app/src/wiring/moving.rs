@@ -37,6 +37,8 @@ pub async fn open_place(settings: &Settings, place: &Place, must_exist: bool) ->
         Place::Postgres(url) => {
             let settings = Settings {
                 database_url: Some(url.clone()),
+                // Seconds behind: what was just copied, or written last, would be missing.
+                database_replica_url: None,
                 ..settings.clone()
             };
             let meta: Arc<dyn MetaStore> = Arc::new(PostgresMetaStore::open(url).await?);

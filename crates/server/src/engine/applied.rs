@@ -8,8 +8,8 @@ use queue::{EventQueue, Position, QueueError};
 const RECORDS: usize = 1_000;
 
 /// Acknowledges what the store's checkpoint says is done: the last acknowledgements before a crash may be lost. Before anything is counted,
-/// because an event that is in the store and waits too would be counted twice until it is delivered.
-pub(super) async fn acknowledge(queue: &dyn EventQueue, applied: Option<u64>) -> Result<(), QueueError> {
+/// because an event that is in the store and waits too would be counted twice until it is delivered. Does nothing without a checkpoint.
+pub async fn acknowledge(queue: &dyn EventQueue, applied: Option<u64>) -> Result<(), QueueError> {
     let Some(applied) = applied else { return Ok(()) };
     loop {
         let deliveries = queue.read(RECORDS, Duration::ZERO).await?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use testkit::redis_server::RedisServer;
 
 use super::journal::settled_ledger;
-use crate::harness::{Server, request};
+use crate::harness::{Server, backends::choose, request};
 
 const CLIENTS: usize = 6;
 /// Breaks of each kind.
@@ -128,4 +128,33 @@ fn nothing_is_lost_or_doubled_when_the_server_and_its_redis_are_killed() {
         promised.len(),
         stored.len()
     );
+}
+
+#[test]
+#[cfg_attr(
+    not(has_redis_server),
+    ignore = "no redis-server on this machine: scripts/setup.sh installs it"
+)]
+fn what_was_stored_before_a_crash_is_not_stored_again_from_redis() {
+    let mut server = Server::start();
+    let events = (0..200).map(|number| json!({"event_name": "crash", "properties": {"mark": number.to_string()}}));
+    assert_eq!(server.send_batch(events).status, 202);
+    server.wait_for_stored(200);
+    // Before the queue has written down that it is done with them: it does so once a second.
+    server.kill();
+    let redis = RedisServer::start("always");
+    choose(&server.data_dir, vec![("REDIS_URL", redis.url())]);
+    server.restart();
+    assert_eq!(
+        server
+            .send(&json!({"event_name": "crash", "properties": {"mark": "last"}}))
+            .status,
+        202
+    );
+    // In the order of the queue: whatever came again would be stored before it.
+    server.wait_for_stored(201);
+    let marks = stored_marks(&server);
+    let again: Vec<_> = marks.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(again.is_empty(), "stored more than once: {again:?}");
+    assert_eq!(marks.len(), 201);
 }
