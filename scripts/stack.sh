@@ -202,11 +202,11 @@ say "The stack runs.
   API servers   http://127.0.0.1:$((port + 1)) http://127.0.0.1:$((port + 2))
   Workers       http://127.0.0.1:$((port + 3)) http://127.0.0.1:$((port + 4)) (health and metrics)
   Scheduler     http://127.0.0.1:$((port + 5)) (health and metrics)
-  Dashboard     http://127.0.0.1:$((port + 6))
+  Dashboard     http://127.0.0.1:$((port + 6)) (reading, /api/docs; the web pages come later)
   Data, logs    $folder
   Commands      . $folder/env && $binary event_status
 
-Ctrl-C stops everything."
+Ctrl-C stops everything; so does the end of any one of them."
 # Whichever ends first takes the others along.
 ended=0
 wait -n || ended=$?

@@ -36,8 +36,9 @@ pub fn start(settings: &Settings, quiet: bool) -> Result<(), String> {
         Some(level) => level.as_str(),
         None if settings.debug => "debug",
         None if quiet => "warn",
-        // What the embedded engines say of their own files interests nobody until something is wrong.
-        None => "info,fjall=warn,lsm_tree=warn",
+        // What the embedded engines say of their own files, and PostgreSQL of tables that are there already, interests nobody until something is
+        // wrong.
+        None => "info,fjall=warn,lsm_tree=warn,sqlx::postgres::notice=warn",
     };
     let filter = EnvFilter::try_new(level)
         .map_err(|error| format!("RUST_LOG={level:?} is no log filter ({error}); use a level such as info or debug"))?;

@@ -2,12 +2,15 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
+use model::limits;
+use server::scheduler::LEASE_NAME;
 
 use super::Context;
 use crate::{
     config::database_url,
-    moving::{Move, Place},
+    moving::{Move, Place, Stores},
     output::grouped,
     usage::usage,
     wiring,
@@ -52,6 +55,19 @@ fn place(text: &str) -> Result<Place, String> {
     Ok(Place::Embedded(PathBuf::from(text)))
 }
 
+/// Fails when a server with a scheduler works on a place. A data directory is locked by its server; a database knows its servers by this alone.
+async fn refuse_served(place: &Place, stores: &Stores) -> anyhow::Result<()> {
+    let Place::Postgres(_) = place else { return Ok(()) };
+    let Some(lease) = stores.meta.lease(LEASE_NAME).await? else {
+        return Ok(());
+    };
+    bail!(
+        "a server works on {place}: the scheduler {}. Stop every server and worker there, then move (one that was killed is forgotten after {} s)",
+        lease.holder,
+        limits::SCHEDULER_LEASE.as_secs()
+    )
+}
+
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     match (&args.from, &args.to) {
@@ -67,6 +83,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let from = wiring::open_place(&context.settings, &args.from, true).await?;
     let to = wiring::open_place(&context.settings, &args.to, args.verify_only).await?;
+    if !args.verify_only {
+        refuse_served(&args.from, &from.stores).await?;
+        refuse_served(&args.to, &to.stores).await?;
+    }
     let bar = progress_bar(context);
     let moving = Move {
         from: &from.stores,

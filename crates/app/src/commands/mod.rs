@@ -156,7 +156,7 @@ fn given<const N: usize>(flags: [(&'static str, &Option<String>); N]) -> BTreeMa
 /// Every command. Names take `-` or `_`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the server: takes events, stores them, answers questions, shows the dashboard
+    /// Run the server: takes events, stores them, answers questions
     Serve(serve::Args),
     /// Create, list, change and delete projects
     Project(project::Args),

@@ -65,7 +65,7 @@ enum Action {
         #[command(flatten)]
         fields: Fields,
     },
-    /// Replace keys; the old ones are refused at once
+    /// Replace keys; the old ones are refused by every server within two seconds
     #[command(
         name = "rotate-keys",
         alias = "rotate_keys",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::postgres::TestDatabase;
 
 use super::{Places, migrate, moved, refusal, report, run, seed};
-use crate::harness::{Server, backends::choose, command_in};
+use crate::harness::{Server, backends::choose, command_in, wait_until};
 
 /// Days that differ, of all projects.
 fn differing_days(report: &Value) -> Vec<Value> {
@@ -124,6 +124,26 @@ fn a_source_in_use_is_refused() {
         "postgres://me:hunter2@127.0.0.1:1/x",
     ));
     assert!(told.contains("cannot reach") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn a_database_that_a_server_works_on_is_refused() {
+    let places = Places::new();
+    let served = places.directory("served");
+    choose(&served, vec![("DATABASE_URL", places.database.url.clone())]);
+    let mut server = Server::start_in(&served, &[]);
+    let told = wait_until("the scheduler", || {
+        let output = places.move_back("back").output().expect("runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        if told.contains("a server works on") {
+            Ok(told)
+        } else {
+            Err(told)
+        }
+    });
+    assert!(told.contains("Stop every server"), "{told}");
+    assert!(server.stop().0);
+    moved(&mut places.move_back("there"));
 }
 
 #[test]
