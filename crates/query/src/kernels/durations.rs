@@ -1,12 +1,10 @@
 //! Lengths of time: medians of all values, means from exact sums, a histogram.
 
-use model::limits::SEQUENCE_TIMES_MAX;
+use model::limits::{HISTOGRAM_BINS_MAX, SEQUENCE_TIMES_MAX};
 
 use super::KernelError;
 
 const SECOND_MICROS: i64 = 1_000_000;
-/// More bins than a chart shows bars apart.
-const HISTOGRAM_BINS_MAX: i64 = 60;
 
 /// Median and mean of lengths of time.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,16 +10,15 @@
 //!   end point has the number `max_steps` in every path.
 //! - Items at one instant come in the order delivered.
 
+mod edges;
+
 use std::cmp::{Ordering, Reverse};
 
-use model::limits::{PATH_EDGES_MAX, PATH_STEPS_MAX};
+use model::limits::PATH_STEPS_MAX;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{
-    KernelError, TimeSummary,
-    durations::{TimesLeft, summary},
-    order::Order,
-};
+use super::{KernelError, TimeSummary, order::Order};
+use edges::Edges;
 
 /// An event as an item of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +107,7 @@ pub struct PathsKernel {
     paths: u64,
     /// Paths by their first place and item; every other node has an edge to it.
     firsts: FxHashMap<(usize, u32), u64>,
-    /// By step of the item before: the times of each edge, microseconds.
-    edges: Vec<FxHashMap<(u32, u32), Vec<i64>>>,
-    edges_left: usize,
-    times_left: TimesLeft,
+    edges: Edges,
 }
 
 impl PathsKernel {
@@ -130,9 +126,7 @@ impl PathsKernel {
             items: Vec::with_capacity(settings.max_steps),
             paths: 0,
             firsts: FxHashMap::default(),
-            edges: vec![FxHashMap::default(); settings.max_steps],
-            edges_left: PATH_EDGES_MAX,
-            times_left: TimesLeft::default(),
+            edges: Edges::new(settings.max_steps),
             settings,
         })
     }
@@ -212,15 +206,7 @@ impl PathsKernel {
             };
             *self.firsts.entry((first, self.items[0].0)).or_default() += 1;
             for (step, pair) in (first..).zip(self.items.windows(2)) {
-                self.times_left.take()?;
-                let times = self.edges[step].entry((pair[0].0, pair[1].0)).or_default();
-                if times.is_empty() {
-                    self.edges_left = self.edges_left.checked_sub(1).ok_or(KernelError::TooManyGroups {
-                        what: "edges of paths",
-                        limit: PATH_EDGES_MAX,
-                    })?;
-                }
-                times.push(pair[1].1 - pair[0].1);
+                self.edges.add(step, pair[0].0, pair[1].0, pair[1].1 - pair[0].1)?;
             }
         }
         self.items.clear();
@@ -235,54 +221,39 @@ impl PathsKernel {
     /// As [`Self::push`], for the last path.
     pub fn finish(mut self, compare: impl Fn(u32, u32) -> Ordering) -> Result<PathsAnswer, KernelError> {
         self.close_path()?;
+        let edges = self.edges.largest(self.settings.limit, &compare);
         let mut counts = self.firsts;
-        let mut edges = Vec::new();
-        for (step, of_step) in self.edges.into_iter().enumerate() {
-            for ((from, to), times) in of_step {
-                *counts.entry((step + 1, to)).or_default() += times.len() as u64;
-                edges.push((step, from, to, times));
-            }
-        }
-        edges.sort_unstable_by(
-            |(step, from, to, times), (other_step, other_from, other_to, other_times)| {
-                Reverse(times.len())
-                    .cmp(&Reverse(other_times.len()))
-                    .then_with(|| step.cmp(other_step))
-                    .then_with(|| compare(*from, *other_from).then(from.cmp(other_from)))
-                    .then_with(|| compare(*to, *other_to).then(to.cmp(other_to)))
-            },
-        );
-        edges.truncate(self.settings.limit);
-        let ends: FxHashSet<(usize, u32)> = edges
-            .iter()
-            .flat_map(|(step, from, to, _)| [(*step, *from), (step + 1, *to)])
-            .collect();
-        let mut nodes: Vec<PathNode> = ends
-            .into_iter()
-            .map(|(step, item)| PathNode {
-                step: step + 1,
-                item,
-                count: counts.get(&(step, item)).copied().unwrap_or(0),
-            })
-            .collect();
-        nodes.sort_unstable_by(|left, right| {
-            (left.step, Reverse(left.count))
-                .cmp(&(right.step, Reverse(right.count)))
-                .then_with(|| compare(left.item, right.item).then(left.item.cmp(&right.item)))
-        });
-        let edges = edges.into_iter().filter_map(|(step, from, to, mut times)| {
-            Some(PathEdge {
-                step: step + 1,
-                from,
-                to,
-                count: times.len() as u64,
-                time: summary(&mut times)?,
-            })
-        });
+        self.edges.count_ends(&mut counts);
         Ok(PathsAnswer {
             paths: self.paths,
-            nodes,
-            edges: edges.collect(),
+            nodes: nodes(&edges, &counts, compare),
+            edges,
         })
     }
+}
+
+/// The ends of these edges. `counts` is by place, from 0.
+fn nodes(
+    edges: &[PathEdge],
+    counts: &FxHashMap<(usize, u32), u64>,
+    compare: impl Fn(u32, u32) -> Ordering,
+) -> Vec<PathNode> {
+    let ends: FxHashSet<(usize, u32)> = edges
+        .iter()
+        .flat_map(|edge| [(edge.step, edge.from), (edge.step + 1, edge.to)])
+        .collect();
+    let mut nodes: Vec<PathNode> = ends
+        .into_iter()
+        .map(|(step, item)| PathNode {
+            step,
+            item,
+            count: counts.get(&(step - 1, item)).copied().unwrap_or(0),
+        })
+        .collect();
+    nodes.sort_unstable_by(|left, right| {
+        (left.step, Reverse(left.count))
+            .cmp(&(right.step, Reverse(right.count)))
+            .then_with(|| compare(left.item, right.item).then(left.item.cmp(&right.item)))
+    });
+    nodes
 }

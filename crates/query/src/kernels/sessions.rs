@@ -12,7 +12,7 @@ mod visitors;
 use model::limits::{SEQUENCE_ACTOR_EVENTS_MAX, SESSION_VALUES_MAX};
 
 use super::{Buckets, Group, KernelError, NO_VALUE, groups::Groups, order::Order, rate};
-use visitors::Visitors;
+use visitors::{Visitors, VisitorsLeft};
 
 /// A session with one page view and nothing else is no bounce when it lasts so long: `docs/semantics`, "Who is counted".
 const BOUNCE_MICROS: i64 = 10_000_000;
@@ -22,7 +22,7 @@ const BOUNCE_MICROS: i64 = 10_000_000;
 pub struct SessionRow {
     /// The session's number; the actor of the order.
     pub session: u32,
-    /// The user's number.
+    /// The user's number; dense from 0 on, or visitors take more memory.
     pub user: u32,
     /// Microseconds since the epoch.
     pub time_micros: i64,
@@ -76,8 +76,11 @@ pub struct SessionsAnswer {
 }
 
 /// Sums over sessions.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Counts {
+    visitors: Visitors,
+    /// The session that was counted last, if any.
+    last_session: Option<u32>,
     sessions: u64,
     page_views: u64,
     events: u64,
@@ -85,7 +88,7 @@ struct Counts {
     viewed: u64,
     bounces: u64,
     views: u64,
-    duration_micros: i128,
+    duration_micros: i64,
 }
 
 impl Counts {
@@ -95,7 +98,7 @@ impl Counts {
             self.viewed += 1;
             self.bounces += u64::from(session.is_bounce());
             self.views += session.views;
-            self.duration_micros += i128::from(session.duration_micros());
+            self.duration_micros += session.duration_micros();
         }
     }
 
@@ -103,14 +106,14 @@ impl Counts {
         clippy::cast_precision_loss,
         reason = "a sum of durations is far below 2^53 microseconds for all but absurd inputs, and rounds once then"
     )]
-    fn figures(self, visitors: u64) -> SessionFigures {
+    fn figures(self) -> SessionFigures {
         let average_micros = if self.viewed == 0 {
             0.0
         } else {
             self.duration_micros as f64 / self.viewed as f64
         };
         SessionFigures {
-            visitors,
+            visitors: self.visitors.count(),
             sessions: self.sessions,
             page_views: self.page_views,
             events: self.events,
@@ -139,8 +142,8 @@ struct Session {
     bucket: usize,
     /// Buckets with an event.
     buckets: Vec<usize>,
-    /// Users of the range, and of [`SessionsBy::EachEvent`] the value; repeats only where something lies between.
-    users: Vec<(u32, u32)>,
+    /// Users of the range; repeats only where others lie between.
+    users: Vec<u32>,
 }
 
 impl Session {
@@ -174,25 +177,21 @@ pub struct SessionsKernel {
     total: Counts,
     series: Vec<Counts>,
     values: Groups<Counts>,
-    /// Users by bucket, and of the whole range under the number of buckets.
-    visitors: Visitors,
-    /// Users by value.
-    value_visitors: Visitors,
+    visitors_left: VisitorsLeft,
 }
 
 impl SessionsKernel {
     /// A kernel that has seen no row. The buckets are those of the range; a single one for totals alone.
     pub fn new(buckets: Buckets, by: Option<SessionsBy>) -> Self {
         Self {
-            series: vec![Counts::default(); buckets.count()],
+            series: std::iter::repeat_with(Counts::default).take(buckets.count()).collect(),
             buckets,
             by,
             order: Order::default(),
             session: Session::default(),
             total: Counts::default(),
             values: Groups::new(SESSION_VALUES_MAX, "values of the key"),
-            visitors: Visitors::default(),
-            value_visitors: Visitors::default(),
+            visitors_left: VisitorsLeft::default(),
         }
     }
 
@@ -225,37 +224,37 @@ impl SessionsKernel {
         session.events_in_range += 1;
         session.views_in_range += views;
         session.bucket = bucket;
-        self.series[bucket].events += 1;
-        self.series[bucket].page_views += views;
-        let value = match self.by {
-            Some(SessionsBy::EachEvent) => {
-                let counts = self.values.of(row.value, Counts::default)?;
-                counts.events += 1;
-                counts.page_views += views;
-                row.value
-            }
-            _ => NO_VALUE,
-        };
-        let is_new_user = session.users.last() != Some(&(value, row.user));
+        let in_bucket = &mut self.series[bucket];
+        in_bucket.events += 1;
+        in_bucket.page_views += views;
+        let is_new_user = session.users.last() != Some(&row.user);
         if is_new_user {
             if session.users.len() == SEQUENCE_ACTOR_EVENTS_MAX {
                 return Err(KernelError::ActorTooLong {
                     limit: SEQUENCE_ACTOR_EVENTS_MAX,
                 });
             }
-            session.users.push((value, row.user));
+            session.users.push(row.user);
+            self.total.visitors.add(row.user, &mut self.visitors_left)?;
         }
         if is_new_bucket {
             session.buckets.push(bucket);
         }
         if is_new_bucket || is_new_user {
-            self.visitors.add(bucket, row.user)?;
+            in_bucket.visitors.add(row.user, &mut self.visitors_left)?;
+        }
+        if self.by == Some(SessionsBy::EachEvent) {
+            let counts = self.values.of(row.value, Counts::default)?;
+            counts.events += 1;
+            counts.page_views += views;
+            counts.sessions += u64::from(counts.last_session.replace(row.session) != Some(row.session));
+            counts.visitors.add(row.user, &mut self.visitors_left)?;
         }
         Ok(())
     }
 
     fn close_session(&mut self) -> Result<(), KernelError> {
-        let session = &mut self.session;
+        let session = &self.session;
         if session.events_in_range > 0 {
             self.total.sessions += 1;
             self.total.events += session.events_in_range;
@@ -264,12 +263,6 @@ impl SessionsKernel {
             for bucket in &session.buckets {
                 self.series[*bucket].sessions += 1;
                 self.series[*bucket].add_rates(session);
-            }
-            session.users.sort_unstable();
-            session.users.dedup();
-            let session = &self.session;
-            for (_, user) in &session.users {
-                self.visitors.add(self.series.len(), *user)?;
             }
             if let Some(by) = self.by {
                 self.add_to_values(by)?;
@@ -293,17 +286,9 @@ impl SessionsKernel {
             own.sessions += 1;
             own.events += session.events_in_range;
             own.page_views += session.views_in_range;
-            for (_, user) in &session.users {
-                self.value_visitors.add(own_value as usize, *user)?;
+            for user in &session.users {
+                own.visitors.add(*user, &mut self.visitors_left)?;
             }
-            return Ok(());
-        }
-        let mut before = None;
-        for (value, user) in &session.users {
-            if before.replace(*value) != Some(*value) {
-                self.values.of(*value, Counts::default)?.sessions += 1;
-            }
-            self.value_visitors.add(*value as usize, *user)?;
         }
         Ok(())
     }
@@ -314,9 +299,6 @@ impl SessionsKernel {
     /// As [`Self::push`], for the last session.
     pub fn finish(mut self) -> Result<SessionsAnswer, KernelError> {
         self.close_session()?;
-        let visitors = self.visitors.count();
-        let of_bucket = |bucket: usize| visitors.get(&bucket).copied().unwrap_or(0);
-        let value_visitors = self.value_visitors.count();
         let values = self.values.into_values();
         let by = values
             .filter(|(_, counts)| counts.events > 0 || counts.viewed > 0)
@@ -325,18 +307,12 @@ impl SessionsKernel {
                     NO_VALUE => Group::NoValue,
                     value => Group::Value(value),
                 };
-                let visitors = value_visitors.get(&(value as usize)).copied().unwrap_or(0);
-                (group, counts.figures(visitors))
+                (group, counts.figures())
             });
         Ok(SessionsAnswer {
-            total: self.total.figures(of_bucket(self.series.len())),
+            total: self.total.figures(),
             by: by.collect(),
-            series: self
-                .series
-                .iter()
-                .enumerate()
-                .map(|(bucket, counts)| counts.figures(of_bucket(bucket)))
-                .collect(),
+            series: self.series.into_iter().map(Counts::figures).collect(),
         })
     }
 }

@@ -193,3 +193,39 @@ proptest! {
         }
     }
 }
+
+/// One actor with a million events, as nasty as they come: were the work not rows times steps, this would not end.
+#[test]
+fn an_actor_with_a_million_events_is_work_of_rows_times_steps() {
+    const HALF: i64 = 500_000;
+    let row = |time, steps| FunnelRow {
+        actor: 1,
+        value: NO_VALUE,
+        time_micros: time,
+        steps,
+        exclusions: 0b11,
+    };
+    // Each of the first half is an attempt, and all of them come to the one instant of the second half.
+    let starts = (0..HALF).map(|time| row(time, 0b0001));
+    let instant = (0..HALF).map(|number| row(HALF, if number % 2 == 0 { 0b1110 } else { 0 }));
+    let rows: Vec<FunnelRow> = starts.chain(instant).collect();
+    for order in [FunnelOrder::Ordered, FunnelOrder::Strict, FunnelOrder::Unordered] {
+        let exclusion = |to_step| Exclusion { from_step: 0, to_step };
+        for exclusions in [Vec::new(), vec![exclusion(1), exclusion(3)]] {
+            if order == FunnelOrder::Unordered && !exclusions.is_empty() {
+                continue;
+            }
+            let settings = FunnelSettings {
+                steps: 4,
+                order,
+                window_micros: HALF,
+                exclusions,
+                view: FunnelView::Steps(None),
+            };
+            let FunnelAnswer::Steps(groups) = ask(&settings, &rows) else {
+                unreachable!()
+            };
+            assert_eq!(groups[0].steps[3].count, 1, "{settings:?}");
+        }
+    }
+}

@@ -116,7 +116,7 @@ fn steps_at_the_same_instant_convert() {
     assert_eq!(reached(&ordered(3), &[(C, 0), (B, 0), (A, 0)]), 3);
     // The only event of the first step is that of the first row.
     assert_eq!(reached(&ordered(2), &[(A | B, 0), (A, 0)]), 2);
-    assert_eq!(reached(&ordered(2), &[(A | B, 0), (OTHER, 0)]), 1);
+    assert_eq!(reached(&ordered(3), &[(A | B, 0), (C, 0)]), 1);
 }
 
 #[test]

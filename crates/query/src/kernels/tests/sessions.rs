@@ -267,18 +267,24 @@ proptest! {
 }
 
 #[test]
-fn visitors_are_counted_once_however_many_rows_name_them() {
-    // More pairs than are kept before repeats are looked for.
-    let rows = (0..140_000_u32).map(|session| SessionRow {
-        user: session % 70_001,
-        ..row(session, 1, Some(session % 3))
-    });
-    let answer = ask(
-        buckets(&[0, 10]),
-        Some(SessionsBy::EachEvent),
-        &rows.collect::<Vec<_>>(),
-    );
-    assert_eq!(answer.total.visitors, 70_001);
-    assert_eq!(answer.series[0].visitors, 70_001);
-    assert_eq!(answer.by[0].1.visitors, 70_001);
+fn visitors_are_counted_once_however_they_are_numbered() {
+    // Dense from below, dense from above, and far apart.
+    let numberings: [fn(u32) -> u32; 3] = [
+        |session| session % 1_001,
+        |session| 1_000 - session % 1_001,
+        |session| (session % 1_001).wrapping_mul(4_000_037),
+    ];
+    for number in numberings {
+        let rows = (0..5_000_u32).map(|session| SessionRow {
+            user: number(session),
+            ..row(session, i64::from(session % 2), Some(session % 3))
+        });
+        let rows: Vec<SessionRow> = rows.collect();
+        for by in [SessionsBy::EachEvent, SessionsBy::FirstEvent] {
+            assert_eq!(
+                ask(buckets(&[0, 1, 2]), Some(by), &rows),
+                expected(&[0, 1, 2], Some(by), &rows)
+            );
+        }
+    }
 }
