@@ -142,6 +142,28 @@ pub const PAGE_OFFSET_ROWS_MAX: u64 = 1_000_000_000_000;
 pub const SUMMARY_SOURCES_MAX: u32 = 1_000;
 /// Event names listed, the more frequent ones: clients choose names, and one with an id in it makes a new one each time.
 pub const EVENT_NAMES_MAX: u32 = 10_000;
+/// Steps of a funnel: `query-api.md`; more are no funnel that a person reads.
+pub const FUNNEL_STEPS_MAX: usize = 20;
+/// Exclusions of a funnel: one bit each.
+pub const FUNNEL_EXCLUSIONS_MAX: usize = 32;
+/// Bins of a histogram: more bars than a chart shows apart.
+pub const HISTOGRAM_BINS_MAX: i64 = 60;
+/// Items of a path that are looked at: more columns than a screen shows.
+pub const PATH_STEPS_MAX: usize = 20;
+/// Different edges of paths that are counted before the largest are chosen: about 100 bytes each.
+pub const PATH_EDGES_MAX: usize = 1_000_000;
+/// Events of one user or session that a funnel looks at together: 24 bytes each, 48 MB. People stay far below it; programs that send under
+/// one id do not.
+pub const SEQUENCE_ACTOR_EVENTS_MAX: usize = 2_000_000;
+/// Times that medians are taken of, over all groups of one answer: 8 to 12 bytes each, twice that while they grow.
+pub const SEQUENCE_TIMES_MAX: usize = 12_000_000;
+/// Counts of one answer before the largest groups are chosen: 32 bytes each at most, 64 MB.
+pub const SEQUENCE_CELLS_MAX: usize = 2_000_000;
+/// Values of the key that sessions are counted by, some 150 bytes each: every page of a large site, each with some addresses of its own.
+pub const SESSION_VALUES_MAX: usize = 500_000;
+/// Visitors that are listed under a value or an interval (where bits take less room, they are not listed): 4 bytes each, twice that between
+/// two looks for repeats.
+pub const SESSION_VISITORS_MAX: usize = 12_000_000;
 /// Range of one reading request: ten years of 5-minute buckets is a million rows.
 pub const QUERY_RANGE_DAYS_MAX: i64 = 3_660;
 /// Time of one reading query.

@@ -15,6 +15,7 @@ mod error;
 mod events;
 pub mod export;
 mod filters;
+pub mod kernels;
 mod names;
 mod page;
 mod parameters;
